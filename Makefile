@@ -1,0 +1,39 @@
+# The two commands of the README: `make run` and `make test`. Everything else serves them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= runs/quick
+ENV    ?= CarRacing-v3
+PRESET ?= quick
+
+.PHONY: run test setup format lint type clean
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@# EnvPool makes CarRacing ten times faster, but has no wheel for every platform: Gymnasium takes over without it.
+	$(BIN)/python -m pip install --quiet --editable '.[fast]' || echo "frmdn: EnvPool has no wheel here; CarRacing runs through Gymnasium (slower)."
+	touch $@
+
+setup: $(VENV)/.ready
+
+run: setup
+	$(BIN)/frmdn run --env $(ENV) --preset $(PRESET) --out $(OUT)
+
+test: lint type
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

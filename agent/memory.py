@@ -1,0 +1,126 @@
+"""M: a recurrent network that predicts the density of the next latent, the reward and the end of the episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .batch import Loss, SequenceBatch
+from .density import Chain, Flow, FlowedDistribution, Identity, Linear, couplings, frmdn
+from .density.networks import Recurrent
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What M is made of. Defaults: the sizes of World Models for CarRacing, with the density of FRMDN."""
+
+    latent: int = 32  # Z
+    action: int = 3  # A
+    hidden: int = 256  # H of the LSTM
+    components: int = 5  # K, one joint mixture over the Z dimensions
+    density: Literal["frmdn", "rmdn"] = "frmdn"  # rmdn: no flow
+    precision: Literal["diagonal", "low_rank", "semi_tied"] = "diagonal"
+    rank: int = 4  # R of low_rank
+    blocks: int = 2  # coupling blocks of the flow
+    flow_hidden: int = 64  # width of the flow's conditioners
+    reward_weight: float = 1.0  # of the squared error of the reward, against nats per latent vector
+    end_weight: float = 1.0  # of the cross entropy of the end
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("density", ("frmdn", "rmdn")), ("precision", ("diagonal", "low_rank", "semi_tied"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        for name in ("latent", "action", "hidden", "components", "rank", "blocks", "flow_hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+class MemoryState(NamedTuple):
+    """What M remembers: hidden and cell state of the LSTM, each f32[B,H]."""
+
+    h: Tensor
+    c: Tensor
+
+
+class Prediction(NamedTuple):
+    """What M expects of a transition, given h after its latent and action."""
+
+    latent: FlowedDistribution  # of the next latent, over [*B,Z]; `.mode` is the point prediction
+    reward: Tensor  # f32[*B]
+    done_logit: Tensor  # f32[*B]
+
+
+class Memory(nn.Module):
+    """LSTM over (latent, action), a mixture behind a flow for the next latent, one linear layer for reward and end."""
+
+    def __init__(self, config: MemoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        rank = config.rank if config.precision == "low_rank" else 0
+        inputs = config.latent + config.action
+        self.density = frmdn(inputs, config.latent, config.components, config.hidden, rank, _flow(config))
+        self.outcome = nn.Linear(config.hidden, 2)
+
+    @property
+    def trunk(self) -> Recurrent:
+        return cast(Recurrent, self.density.trunk)
+
+    def initial(self, batch: int, device: torch.device | str | None = None) -> MemoryState:
+        """The empty memory of B rows, on the device of the weights unless another is named."""
+        return MemoryState(*self.trunk.initial(batch, device))
+
+    def step(self, z: Tensor, a: Tensor, state: MemoryState) -> MemoryState:
+        """One step: latent f32[B,Z] and action f32[B,A] -> the state after them."""
+        return MemoryState(*self.trunk.step(torch.cat((z, a), -1), state))
+
+    def unroll(self, z: Tensor, a: Tensor, state: MemoryState | None = None) -> tuple[Tensor, MemoryState]:
+        """T steps at once: z f32[B,T,Z], a f32[B,T,A] -> h f32[B,T,H] after each step, and the last state."""
+        features, last = self.trunk(torch.cat((z, a), -1), state)
+        return features, MemoryState(*last)
+
+    def predict(self, h: Tensor) -> Prediction:
+        """What follows, from h f32[*B,H] after the latent and the action of the transition."""
+        reward, done_logit = self.outcome(h).unbind(-1)
+        return Prediction(self.density.distribution(h), reward, done_logit)
+
+    def loss(self, batch: SequenceBatch, generator: torch.Generator | None = None) -> Loss:
+        """Mean over real transitions of nll + reward_weight * squared error + end_weight * cross entropy.
+
+        Parts: nll (nats per vector; below 0 is no fault, densities exceed 1), nll_per_dim, reward, end.
+        The generator is not used: the batch's latents are samples already.
+        """
+        keep = None if bool(batch.mask.all()) else batch.mask
+        real = [_real(x, keep) for x in (batch.latents[:, 1:], batch.rewards, batch.ends)]
+        features, _ = self.unroll(_clean(batch.latents[:, :-1], keep), _clean(batch.actions, keep))
+        h = _real(features, keep)
+        with torch.autocast(h.device.type, enabled=False):  # densities are float32 even where the LSTM is bf16
+            prediction = self.predict(h.to(self.outcome.weight.dtype))
+            nll = -prediction.latent.log_prob(real[0]).mean()
+            reward = functional.mse_loss(prediction.reward, real[1])
+            end = functional.binary_cross_entropy_with_logits(prediction.done_logit, real[2])
+            total = nll + self.config.reward_weight * reward + self.config.end_weight * end
+        parts = {"nll": nll, "nll_per_dim": nll / self.config.latent, "reward": reward, "end": end}
+        return Loss(total, {name: part.detach() for name, part in parts.items()})
+
+
+def _flow(config: MemoryConfig) -> Flow:
+    flows: list[Flow] = []
+    if config.density == "frmdn":
+        flows.append(couplings(config.latent, config.blocks, config.flow_hidden))
+    if config.precision == "semi_tied":
+        flows.append(Linear(config.latent))
+    return Chain(*flows) if flows else Identity()
+
+
+def _real(x: Tensor, keep: Tensor | None) -> Tensor:
+    """The real transitions as rows: [B,T,...] -> [N,...]."""
+    return x.flatten(0, 1) if keep is None else x[keep]
+
+
+def _clean(x: Tensor, keep: Tensor | None) -> Tensor:
+    """Zeros in the padding, so that not even a NaN there can reach a gradient."""
+    return x if keep is None else x.masked_fill(~keep.unsqueeze(-1), 0.0)

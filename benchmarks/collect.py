@@ -1,0 +1,113 @@
+"""Frames to disk: collecting random episodes."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from envs import get_spec, make_slots
+from rollouts.collect import make_runner, named_policy
+from rollouts.episode import encode_episode
+from rollouts.run import Job, Outcome
+from rollouts.store import EpisodeStore
+from rollouts.workers import open_pool
+
+from . import classical
+from .row import Row, measure
+
+SLOTS, STEPS = 8, 200
+
+
+def collect(workers: int, seconds: float) -> Row:
+    """Random episodes of 200 steps, compressed and safe on disk; the pool is warm, as it is for all but the first."""
+    spec = get_spec("CarRacing-v3")
+    make = partial(make_runner, spec, partial(named_policy, "random"), SLOTS, STEPS, "auto", "random")
+    with tempfile.TemporaryDirectory() as folder, open_pool(make, workers) as pool:
+        store, index = EpisodeStore(Path(folder) / "ours"), itertools.count()
+
+        def ours() -> float:
+            jobs = [Job(index=i, seed=i) for i in itertools.islice(index, 4 * SLOTS * workers)]
+            return sum(_keep(store, outcome) for outcome in pool.run(jobs))
+
+        env = spec.build(max_episode_steps=1000)
+        rates = measure(
+            {
+                "ours": ours,
+                "classical": lambda: float(
+                    classical.random_episode(env, next(index), STEPS, Path(folder) / "classical.npz")
+                ),
+                "limit": environment_alone(workers),
+                "storing": storing(store),
+            },
+            seconds,
+        )
+        env.close()
+        compression = store.read(0).frames.nbytes / store.path(0).stat().st_size
+    return Row(
+        "collect",
+        rates["ours"],
+        rates["classical"],
+        rates["ours"] / rates["classical"],
+        "frames/s",
+        rates["limit"],
+        f"to disk, {workers} workers x {SLOTS} slots, backend {make_slots(spec, 1).backend}; "
+        f"compressing and writing alone {rates['storing']:.0f} frames/s on one core, {compression:.0f} times smaller; "
+        "limit: the same environments stepped with random actions and nothing else",
+    )
+
+
+def _keep(store: EpisodeStore, outcome: Outcome) -> float:
+    store.put(outcome.index, outcome.payload)
+    return outcome.steps + 1
+
+
+def storing(store: EpisodeStore) -> Callable[[], float]:
+    """Compressing one episode and putting it on disk, again and again."""
+
+    def work() -> float:
+        episode = store.read(0)
+        for _ in range(4):
+            store.put(0, encode_episode(episode))
+        return 4.0 * len(episode.frames)
+
+    return work
+
+
+def environment_alone(workers: int) -> Callable[[], float]:
+    """Steps of the environment with all cores at work and no frame touched: no loop around it can be faster."""
+    try:
+        import envpool
+    except ImportError:
+        return gymnasium_alone(workers)
+    import numpy as np
+
+    count = SLOTS * workers
+    pool = envpool.make("CarRacing-v3", env_type="gymnasium", num_envs=count, num_threads=workers, seed=1)
+    pool.reset()
+    rng = np.random.default_rng(0)
+
+    def work() -> float:
+        for _ in range(25):
+            pool.step(rng.uniform((-1, 0, 0), (1, 1, 1), (count, 3)).astype(np.float32))
+        return 25.0 * count
+
+    return work
+
+
+def gymnasium_alone(workers: int) -> Callable[[], float]:
+    """One core's steps of the official environment, times the workers."""
+    env = get_spec("CarRacing-v3").build(max_episode_steps=1000)
+    env.reset(seed=1)
+    env.action_space.seed(1)
+
+    def work() -> float:
+        for _ in range(25):
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                env.reset()
+        return 25.0 * workers
+
+    return work

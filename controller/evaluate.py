@@ -1,0 +1,193 @@
+"""What the saved agent is worth: whole episodes in the official environment, on seeds held out from all training."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+
+from agent.seeds import derive, episode_seeds
+from envs.spec import EnvSpec
+from envs.vector import make_slots
+from rollouts.collect import PolicyFactory, Progress
+from rollouts.run import Job, Outcome, Runner
+from rollouts.workers import open_pool
+
+BACKEND = "gymnasium"  # the official environment, whatever trained the agent
+RESAMPLES = 10_000
+PACKAGES = {
+    "frmdn": ("frmdn",),
+    "torch": ("torch",),
+    "numpy": ("numpy",),
+    "gymnasium": ("gymnasium",),
+    "cma": ("cma",),
+    "ray": ("ray",),
+    "opencv": ("opencv-python", "opencv-python-headless"),
+    "envpool": ("envpool",),
+}
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """One policy on held-out episodes; entry i of seeds, returns and lengths is the same episode."""
+
+    env: str
+    backend: str
+    episodes: int
+    seeds: list[int]
+    returns: list[float]  # undiscounted
+    lengths: list[int]  # agent steps
+    mean: float
+    std: float  # of the sample (ddof 1); 0 for a single episode, where it is undefined
+    ci95: list[float]  # [low, high] of the mean, percentile bootstrap
+    policy: str
+    versions: dict[str, str]
+    seconds: float
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by name, without `baselines`
+
+    def with_baselines(self, reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
+        """This report beside others on the same episodes. Raises ValueError where environment or seeds differ."""
+        for name, report in reports.items():
+            if (report.env, report.backend, report.seeds) != (self.env, self.backend, self.seeds):
+                raise ValueError(f"baseline {name!r} was evaluated on other episodes: evaluate it again")
+        return replace(self, baselines={name: report.flat() for name, report in reports.items()})
+
+    def flat(self) -> dict[str, Any]:
+        report = asdict(self)
+        del report["baselines"]
+        return report
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> EvaluationReport:
+        """Raises ValueError on an unknown or missing key, a wrong type, or lists that do not fit together."""
+        data = json.loads(text)
+        _check(data, {item.name for item in fields(cls)}, "the evaluation")
+        for name, baseline in data["baselines"].items():
+            _check(baseline, {item.name for item in fields(cls)} - {"baselines"}, f"baseline {name!r}")
+        return cls(**data)
+
+
+def evaluate(
+    spec: EnvSpec,
+    make_policy: PolicyFactory,
+    *,
+    name: str,
+    episodes: int,
+    seed: int,
+    workers: int,
+    address: str | None = None,
+    slots: int = 4,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Play `episodes` whole episodes on `episode_seeds(seed, "evaluate", episodes)`; no stall rule, no shorter limit.
+
+    `make_policy(spec, slots)` is called once in every worker and must therefore pickle. The number of workers changes
+    the time that it takes and nothing else; `slots` is the batch of the policy, so keep it when comparing to the bit.
+    `progress(done, episodes, outcome)` is called as episodes end.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, not {episodes}")
+    begin = time.monotonic()
+    seeds = episode_seeds(seed, "evaluate", episodes)
+    outcomes: dict[int, Outcome] = {}
+    with open_pool(functools.partial(_runner, spec, make_policy, slots), workers, address) as pool:
+        for outcome in pool.run([Job(i, s) for i, s in enumerate(seeds)]):
+            outcomes[outcome.index] = outcome
+            if progress is not None:
+                progress(len(outcomes), episodes, outcome)
+    assert sorted(outcomes) == list(range(episodes)), f"{len(outcomes)} of {episodes} episodes were answered"
+    return _report(spec, name, [outcomes[i] for i in range(episodes)], seed, time.monotonic() - begin)
+
+
+def _report(spec: EnvSpec, name: str, outcomes: list[Outcome], seed: int, seconds: float) -> EvaluationReport:
+    returns = [float(outcome.total) for outcome in outcomes]
+    return EvaluationReport(
+        env=spec.id,
+        backend=BACKEND,
+        episodes=len(outcomes),
+        seeds=[outcome.seed for outcome in outcomes],
+        returns=returns,
+        lengths=[int(outcome.steps) for outcome in outcomes],
+        mean=float(np.mean(returns)),
+        std=float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0,
+        ci95=list(bootstrap_ci(returns, seed)),
+        policy=name,
+        versions=versions(),
+        seconds=seconds,
+    )
+
+
+def _runner(spec: EnvSpec, make_policy: PolicyFactory, slots: int) -> Runner:
+    return Runner(make_slots(spec, slots, backend=BACKEND), make_policy(spec, slots))
+
+
+def bootstrap_ci(returns: list[float] | np.ndarray, seed: int) -> tuple[float, float]:
+    """The 95 % interval of the mean: quantiles over 10,000 resamples (Efron and Tibshirani 1993, chapter 13).
+
+    It is somewhat narrow below ten returns. Raises ValueError where there are none, or one is not finite.
+    """
+    values = np.asarray(returns, dtype=np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"returns must be finite numbers, at least one of them, not {returns}")
+    rng = np.random.default_rng(derive(seed, "bootstrap"))
+    means = values[rng.integers(len(values), size=(RESAMPLES, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def versions() -> dict[str, str]:
+    """What a figure depends on beside the code: Python, packages ("-" where not installed), platform, processors."""
+    found = {"python": platform.python_version()}
+    for name, distributions in PACKAGES.items():
+        found[name] = next((v for v in map(_version, distributions) if v is not None), "-")
+    return found | {"platform": platform.platform(), "cpus": str(os.cpu_count())}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+_NUMBER = (int, float)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "env": (str,),
+    "backend": (str,),
+    "episodes": (int,),
+    "seeds": (list,),
+    "returns": (list,),
+    "lengths": (list,),
+    "mean": _NUMBER,
+    "std": _NUMBER,
+    "ci95": (list,),
+    "policy": (str,),
+    "versions": (dict,),
+    "seconds": _NUMBER,
+    "baselines": (dict,),
+}
+_ITEMS: dict[str, tuple[type, ...]] = {"seeds": (int,), "returns": _NUMBER, "lengths": (int,), "ci95": _NUMBER}
+
+
+def _check(data: Any, names: set[str], where: str) -> None:
+    if not isinstance(data, dict) or set(data) != names:
+        wrong = sorted(set(data) ^ names) if isinstance(data, dict) else data
+        raise ValueError(f"{where} is no report: missing or unknown {wrong}. Run the evaluation again")
+    for name in names:
+        if not isinstance(data[name], _TYPES[name]) or isinstance(data[name], bool):
+            raise ValueError(f"{name} of {where} is {data[name]!r}. Run the evaluation again")
+    for name, kinds in _ITEMS.items():
+        wanted = 2 if name == "ci95" else data["episodes"]
+        if len(data[name]) != wanted or not all(isinstance(item, kinds) for item in data[name]):
+            raise ValueError(f"{name} of {where} must hold {wanted} numbers. Run the evaluation again")

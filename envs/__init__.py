@@ -1,0 +1,28 @@
+"""The worlds: official Gymnasium environments seen as 64 x 64 frames, many at once, on the fastest back end."""
+
+from __future__ import annotations
+
+from .counting import CountingEnv, Failure, counting_spec, read_frame
+from .errors import MissingExtra
+from .frames import FrameEnv, FramePipe
+from .spec import ActionCodec, EnvSpec, get_spec
+from .vector import EnvPoolSlots, GymnasiumSlots, SlotEnv, Step, available_backend, make_slots
+
+__all__ = [
+    "ActionCodec",
+    "CountingEnv",
+    "EnvPoolSlots",
+    "EnvSpec",
+    "Failure",
+    "FrameEnv",
+    "FramePipe",
+    "GymnasiumSlots",
+    "MissingExtra",
+    "SlotEnv",
+    "Step",
+    "available_backend",
+    "counting_spec",
+    "get_spec",
+    "make_slots",
+    "read_frame",
+]

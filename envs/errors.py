@@ -1,0 +1,15 @@
+"""Errors of the worlds that are not the plain ValueError of a wrong argument."""
+
+from __future__ import annotations
+
+
+class MissingExtra(ImportError):
+    """An optional package is not installed: the message names it and the pip line that brings it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'frmdn[{extra}]'")
+        self.package, self.extra = package, extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        return type(self), (self.package, self.extra, self.purpose)  # Ray carries errors from worker to driver

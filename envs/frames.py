@@ -1,0 +1,97 @@
+"""From a world's own picture to the frame that the Vision sees: crop, resize, and repeat actions in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class FramePipe:
+    """Pictures u8[H0,W0], u8[H0,W0,1] or u8[H0,W0,3] to frames u8[S,S,C]: keep some rows, then average pixel areas."""
+
+    size: int = 64  # S, pixels
+    channels: int = 3  # C, as many as the picture has: 1 or 3
+    rows: tuple[int, int] | None = None  # first row and the row after the last one; None keeps all
+
+    def __call__(self, picture: Frames) -> Frames:
+        """One frame u8[S,S,C] of its own memory, never a view of the world's screen."""
+        return self.into(picture, np.empty((self.size, self.size, self.channels), np.uint8))
+
+    def into(self, picture: Frames, out: Frames) -> Frames:
+        """As a call, but written into `out` u8[S,S,C], for instance a row of a batch."""
+        if self.rows is not None:
+            picture = picture[self.rows[0] : self.rows[1]]
+        if picture.shape[:2] == (self.size, self.size):
+            out[...] = picture.reshape(out.shape)
+        elif self.channels == 1:  # OpenCV drops a last axis of one
+            out[..., 0] = cv2.resize(picture, (self.size, self.size), interpolation=cv2.INTER_AREA).reshape(
+                self.size, self.size
+            )
+        else:
+            cv2.resize(picture, (self.size, self.size), dst=out, interpolation=cv2.INTER_AREA)
+        return out
+
+    def batch(self, pictures: Frames) -> Frames:
+        """Pictures u8[B,H0,W0(,C)] to frames u8[B,S,S,C]."""
+        out = np.empty((len(pictures), self.size, self.size, self.channels), np.uint8)
+        for picture, row in zip(pictures, out, strict=True):
+            self.into(picture, row)
+        return out
+
+
+class FrameEnv(gymnasium.Env[Frames, Any]):
+    """A Gymnasium environment whose observation is our frame u8[S,S,C]; actions stay those of the inner environment.
+
+    One step applies the action `repeat` times (fewer when the episode ends) and adds up the rewards.
+    A first reset without a seed uses `seed`; later ones go on from there, as Gymnasium does.
+    Not a gymnasium.Wrapper, because it is what an `EnvSpec` calls the environment: Gymnasium's checker and people who
+    ask for `unwrapped` must meet the frames.
+    """
+
+    def __init__(
+        self,
+        inner: gymnasium.Env[Any, Any],
+        pipe: FramePipe,
+        *,
+        repeat: int = 1,
+        seed: int = 0,
+        spec: GymnasiumSpec | None = None,
+    ) -> None:
+        self.inner, self.pipe, self.repeat = inner, pipe, repeat
+        self.spec = spec
+        self.metadata = inner.metadata
+        self.render_mode = inner.render_mode
+        self.action_space = inner.action_space
+        self.observation_space = gymnasium.spaces.Box(0, 255, (pipe.size, pipe.size, pipe.channels), np.uint8)
+        self._first_seed: int | None = seed
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Frames, dict[str, Any]]:
+        seed = self._first_seed if seed is None else seed
+        self._first_seed = None
+        super().reset(seed=seed)
+        picture, info = self.inner.reset(seed=seed, options=options)
+        return self.pipe(picture), info
+
+    def step(self, action: Any) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
+        total, terminated, truncated = 0.0, False, False
+        for _ in range(self.repeat):
+            picture, reward, terminated, truncated, info = self.inner.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return self.pipe(picture), total, bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        return self.inner.render()
+
+    def close(self) -> None:
+        self.inner.close()

@@ -1,0 +1,205 @@
+"""What a world is to the rest of the program: its frames, its actions, its limits, and how to make one."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .frames import FrameEnv, FramePipe
+
+Vectors = NDArray[np.float32]
+DEFAULT_MAX_STEPS = 1000  # for a world that sets no limit of its own
+
+
+@dataclass(frozen=True)
+class ActionCodec:
+    """Between the real vectors that controllers and memories handle and the actions that a world takes.
+
+    Box: the vector f32[A] is the action. Discrete: the vector is the one-hot f32[n] of the action, A = n.
+    """
+
+    kind: Literal["box", "discrete"]
+    low: tuple[float, ...] = ()  # box only, A numbers each
+    high: tuple[float, ...] = ()
+    rest: tuple[float, ...] = ()  # box only: the action at raw = 0
+    n: int = 0  # discrete only
+    start: int = 0  # discrete only: the world's name of the first action
+
+    def __post_init__(self) -> None:
+        if self.kind == "discrete":
+            if self.n < 1 or self.low or self.high or self.rest:
+                raise ValueError(f"a discrete codec needs n >= 1 and no low, high or rest, not {self}")
+            return
+        if self.kind != "box" or not 0 < len(self.low) == len(self.high) == len(self.rest):
+            raise ValueError(f"a box codec needs low, high and rest of one length, not {self}")
+        for low, rest, high in zip(self.low, self.rest, self.high, strict=True):
+            if not (math.isfinite(low) and math.isfinite(high) and low <= rest <= high and low < high):
+                raise ValueError(
+                    f"a box codec needs finite low < high with low <= rest <= high, not {low}, {rest}, {high}"
+                )
+
+    @classmethod
+    def from_space(cls, space: gymnasium.Space[Any], rest: tuple[float, ...] | None = None) -> ActionCodec:
+        """The codec of a bounded 1-D float Box (rest: by default its middle) or of a Discrete space."""
+        if isinstance(space, gymnasium.spaces.Discrete):
+            return cls("discrete", n=int(space.n), start=int(space.start))
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise ValueError(f"action space {space} is not supported: use a bounded 1-D Box or a Discrete space")
+        if len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
+            raise ValueError(f"action space {space} is not supported: a Box must be 1-D and of floats")
+        if not np.isfinite([space.low, space.high]).all():
+            raise ValueError(f"action space {space} has infinite bounds: wrap it in gymnasium's RescaleAction first")
+        low, high = space.low.tolist(), space.high.tolist()
+        middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
+        return cls("box", tuple(low), tuple(high), middle if rest is None else rest)
+
+    @property
+    def size(self) -> int:
+        """A, the length of an action vector."""
+        return self.n if self.kind == "discrete" else len(self.low)
+
+    def squash(self, raw: Tensor) -> Tensor:
+        """Raw controller outputs f32[*P,A] to action vectors f32[*P,A].
+
+        Box: clip(rest + max(high - rest, rest - low) * tanh(raw), low, high), so zero rests and both ends are in reach.
+        Discrete: the one-hot of the largest output. Raises ValueError on NaN, which no action can stand for.
+        """
+        if raw.isnan().any():
+            raise ValueError("a controller gave NaN as action: its parameters or its features hold NaN")
+        if self.kind == "discrete":
+            return torch.nn.functional.one_hot(raw.argmax(-1), self.n).to(raw.dtype)
+        low, high, rest, reach = _bounds(self, raw.device, raw.dtype)
+        return torch.addcmul(rest, reach, raw.tanh()).clamp(low, high)
+
+    def to_env(self, vector: Vectors) -> Any:
+        """One action vector f32[A] as the world takes it: f32[A] inside the bounds, or an int."""
+        native = self.to_env_batch(np.asarray(vector)[None])[0]
+        return int(native) if self.kind == "discrete" else native
+
+    def to_env_batch(self, vectors: Vectors) -> NDArray[Any]:
+        """Action vectors f32[P,A] to f32[P,A] clipped to the bounds, or to i64[P]. ValueError names rows with NaN."""
+        vectors = np.asarray(vectors, np.float32)
+        if vectors.ndim != 2 or vectors.shape[1] != self.size:
+            raise ValueError(f"actions have shape {vectors.shape}, but this world takes vectors of {self.size} numbers")
+        bad = np.flatnonzero(np.isnan(vectors).any(1))
+        if len(bad):
+            raise ValueError(f"actions hold NaN in rows {bad.tolist()}")
+        if self.kind == "discrete":
+            return vectors.argmax(1) + self.start
+        return np.clip(vectors, np.array(self.low, np.float32), np.array(self.high, np.float32))
+
+    def from_env(self, action: Any) -> Vectors:
+        """The action vector f32[A] of one action of the world."""
+        if self.kind == "discrete":
+            return np.eye(self.n, dtype=np.float32)[int(action) - self.start]
+        return np.array(action, np.float32).reshape(self.size)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Vectors:
+        """Action vectors f32[n,A], uniform in the box, or one-hot of uniformly drawn actions."""
+        if self.kind == "discrete":
+            return np.eye(self.n, dtype=np.float32)[rng.integers(self.n, size=n)]
+        return rng.uniform(self.low, self.high, (n, self.size)).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _bounds(codec: ActionCodec, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    with torch.inference_mode(False):  # what the cache keeps must also work where gradients are wanted
+        low, high, rest = (torch.tensor(x, device=device, dtype=dtype) for x in (codec.low, codec.high, codec.rest))
+        return low, high, rest, torch.maximum(high - rest, rest - low)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """A world by its official id. Frozen and picklable, so that it travels to workers; `make` builds one there."""
+
+    id: str
+    action: ActionCodec
+    build: Callable[
+        ..., gymnasium.Env[Any, Any]
+    ]  # build(max_episode_steps=, render_mode=) -> env with pixel observations
+    frame_size: int = 64
+    channels: int = 3
+    rows: tuple[int, int] | None = None  # rows of the picture that become the frame; None: all
+    max_steps: int = DEFAULT_MAX_STEPS  # transitions (each of `repeat` steps of the world) before truncation
+    repeat: int = 1
+    idle_reward: float | None = None  # reward of a transition in which nothing is achieved, where that is a constant
+    backends: tuple[str, ...] = ("gymnasium",)  # in order of preference
+
+    def __post_init__(self) -> None:
+        for name in ("frame_size", "max_steps", "repeat"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+
+    @property
+    def pipe(self) -> FramePipe:
+        return FramePipe(self.frame_size, self.channels, self.rows)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        return (self.frame_size, self.frame_size, self.channels)
+
+    def make(self, seed: int = 0, render_mode: str | None = None) -> FrameEnv:
+        """A Gymnasium environment with our frames; its first reset without a seed uses `seed`."""
+        inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
+        card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
+        return FrameEnv(inner, self.pipe, repeat=self.repeat, seed=seed, spec=card)
+
+
+def build_gymnasium(id: str, *, max_episode_steps: int, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """gymnasium.make without the checker, which costs time in every step."""
+    return gymnasium.make(id, render_mode=render_mode, max_episode_steps=max_episode_steps, disable_env_checker=True)
+
+
+def get_spec(id: str, *, repeat: int = 1) -> EnvSpec:
+    """The EnvSpec of an official Gymnasium id: CarRacing-v3 as World Models has it, others by their spaces.
+
+    `repeat` steps of the world make one transition. ValueError: an unknown id (with near names), or observations that
+    are no pictures, or actions that are neither a bounded 1-D Box nor Discrete.
+    """
+    from .car_racing import ID, car_racing_spec  # it needs EnvSpec, defined above
+
+    return car_racing_spec(repeat) if id == ID else _generic_spec(id, repeat)
+
+
+def _generic_spec(id: str, repeat: int) -> EnvSpec:
+    if id not in gymnasium.registry:
+        near = difflib.get_close_matches(id, list(gymnasium.registry), n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"environment {id!r} is unknown here{hint} (it must be registered with gymnasium)")
+    try:
+        env = gymnasium.make(id, disable_env_checker=True)
+    except gymnasium.error.Error as error:
+        raise ValueError(f"environment {id!r} cannot be made: {error}") from error
+    try:
+        action = ActionCodec.from_space(env.action_space)
+        channels = _channels(id, env.observation_space)
+    finally:
+        env.close()
+    limit = gymnasium.registry[id].max_episode_steps or DEFAULT_MAX_STEPS
+    return EnvSpec(
+        id, action, partial(build_gymnasium, id), channels=channels, repeat=repeat, max_steps=math.ceil(limit / repeat)
+    )
+
+
+def _channels(id: str, space: gymnasium.Space[Any]) -> int:
+    shape = space.shape or ()
+    channels = {2: 1, 3: shape[-1]}.get(len(shape)) if shape else None
+    if space.dtype == np.uint8 and channels in (1, 3):
+        return channels
+    raise ValueError(
+        f"environment {id!r} observes {space}, which is not supported: pictures are needed, uint8 of shape (H, W), "
+        "(H, W, 1) or (H, W, 3); gymnasium's AddRenderObservation makes them of any world that renders"
+    )

@@ -1,0 +1,213 @@
+"""Many episodes at once: each slot holds one environment, which a seed starts anew whatever it played before.
+
+Gymnasium's VectorEnv cannot reseed one of its environments alone, and EnvPool cannot reseed at all, so both are driven
+one environment at a time here; `docs/decisions/0003-envpool.md` has the measurements.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MissingExtra
+from .frames import Frames
+from .spec import EnvSpec, Vectors
+
+BACKENDS = ("envpool", "gymnasium")
+SEEDS = 2**31  # EnvPool keeps a seed in 32 bits with a sign
+
+
+class Step(NamedTuple):
+    """One step of n slots, in the order in which they were asked for."""
+
+    frames: Frames  # u8[n,H,W,C], memory of its own
+    rewards: NDArray[np.float32]  # f32[n]
+    terminated: NDArray[np.bool_]  # bool[n], the world says that the episode is over
+    truncated: NDArray[np.bool_]  # bool[n], the time limit alone says so; never together with terminated
+
+
+class SlotEnv(Protocol):
+    """What the one environment loop of this program drives."""
+
+    spec: EnvSpec
+    slots: int
+    backend: str
+
+    def start(self, slot: int, seed: int) -> Frames:
+        """Begin the episode of this seed in this slot, whatever was there: the first frame u8[H,W,C]."""
+
+    def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
+        """One step of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
+
+    def close(self) -> None:
+        """Let the environments go."""
+
+
+def available_backend(spec: EnvSpec) -> str:
+    """The first back end of the spec that is installed."""
+    for backend in spec.backends:
+        if backend == "gymnasium" or _envpool() is not None:
+            return backend
+    return "gymnasium"
+
+
+def make_slots(spec: EnvSpec, slots: int, backend: str = "auto") -> SlotEnv:
+    """The slots of one process. "auto" takes EnvPool where it is installed and has the world, Gymnasium otherwise.
+
+    Raises ValueError for a back end that does not exist or lacks the world, MissingExtra for one that is not installed.
+    """
+    if slots < 1:
+        raise ValueError(f"slots must be at least 1, not {slots}")
+    if backend == "auto":
+        backend = available_backend(spec)
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of auto, {', '.join(BACKENDS)}, not {backend!r}")
+    if backend not in spec.backends:
+        raise ValueError(f"backend {backend!r} does not have {spec.id}: use {' or '.join(spec.backends)}")
+    return EnvPoolSlots(spec, slots) if backend == "envpool" else GymnasiumSlots(spec, slots)
+
+
+class _Slots:
+    """What both back ends check: seeds, slot numbers, actions, and that nobody steps past an end."""
+
+    def __init__(self, spec: EnvSpec, slots: int) -> None:
+        self.spec, self.slots = spec, slots
+        self._alive = np.zeros(slots, bool)
+
+    def _check_start(self, slot: int, seed: int) -> None:
+        if not 0 <= slot < self.slots:
+            raise ValueError(f"slot must lie in 0..{self.slots - 1}, not {slot}")
+        if not 0 <= seed < SEEDS:
+            raise ValueError(f"seed must lie in 0..{SEEDS - 1}, not {seed}")
+
+    def _native(self, slots: NDArray[np.int64], actions: Vectors) -> NDArray[Any]:
+        """Actions as the world takes them, after all checks."""
+        actions = np.asarray(actions)
+        if len(slots) != len(actions) or len(set(slots.tolist())) != len(slots):
+            raise ValueError(f"{len(actions)} actions do not fit slots {slots.tolist()}: one each, slots distinct")
+        if not ((slots >= 0) & (slots < self.slots)).all():
+            raise ValueError(f"slots must lie in 0..{self.slots - 1}, not {slots.tolist()}")
+        ended = slots[~self._alive[slots]]
+        if len(ended):
+            raise ValueError(f"slots {ended.tolist()} have no episode under way: call start before step")
+        bad = slots[~np.isfinite(actions.reshape(len(actions), -1)).all(1)]
+        if len(bad):
+            raise ValueError(f"actions of slots {bad.tolist()} are NaN or infinite: check the policy that made them")
+        return self.spec.action.to_env_batch(actions)
+
+    def _blank(self, n: int) -> Step:
+        frames = np.empty((n, *self.spec.frame_shape), np.uint8)
+        return Step(frames, np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool))
+
+    def _done(self, slots: NDArray[np.int64], out: Step) -> Step:
+        self._alive[slots] = ~(out.terminated | out.truncated)
+        out.truncated[out.terminated] = False
+        return out
+
+
+class GymnasiumSlots(_Slots):
+    """Slots of Gymnasium environments, reused between episodes: each CarRacing that is made anew leaks memory."""
+
+    backend = "gymnasium"
+
+    def __init__(self, spec: EnvSpec, slots: int) -> None:
+        super().__init__(spec, slots)
+        self._envs: list[gymnasium.Env[Any, Any]] = [spec.make() for _ in range(slots)]
+
+    def start(self, slot: int, seed: int) -> Frames:
+        self._check_start(slot, seed)
+        frame, _ = self._envs[slot].reset(seed=seed)
+        self._alive[slot] = True
+        return frame
+
+    def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
+        slots = np.asarray(slots, np.int64)
+        native = self._native(slots, actions)
+        out = self._blank(len(slots))
+        for row, slot in enumerate(slots.tolist()):
+            action = int(native[row]) if self.spec.action.kind == "discrete" else native[row]
+            frame, out.rewards[row], out.terminated[row], out.truncated[row], _ = self._envs[slot].step(action)
+            out.frames[row] = frame
+        return self._done(slots, out)
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()
+        self._alive[:] = False
+
+
+class EnvPoolSlots(_Slots):
+    """Slots of EnvPool: a pool of one environment per episode, because EnvPool takes seeds at creation only."""
+
+    backend = "envpool"
+
+    def __init__(self, spec: EnvSpec, slots: int) -> None:
+        super().__init__(spec, slots)
+        self._module = _envpool()
+        if self._module is None:
+            raise MissingExtra("EnvPool", "fast", "backend 'envpool'")
+        self._pools: list[Any] = [None] * slots
+        self._pipe = spec.pipe
+
+    def start(self, slot: int, seed: int) -> Frames:
+        self._check_start(slot, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # EnvPool builds its spaces with float64 bounds
+            pool = self._module.make(
+                self.spec.id,
+                env_type="gymnasium",
+                num_envs=1,
+                num_threads=1,
+                seed=seed,
+                env_seed=[seed],
+                max_episode_steps=self.spec.max_steps * self.spec.repeat,
+            )
+        self._pools[slot] = pool
+        pictures, _ = pool.reset()
+        self._alive[slot] = True
+        return self._pipe(pictures[0])
+
+    def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
+        slots = np.asarray(slots, np.int64)
+        native = self._native(slots, actions)
+        out = self._blank(len(slots))
+        going = list(enumerate(slots.tolist()))
+        for turn in range(self.spec.repeat):
+            going = self._turn(going, native, out, last=turn == self.spec.repeat - 1)
+        return self._done(slots, out)
+
+    def _turn(
+        self, going: Sequence[tuple[int, int]], native: NDArray[Any], out: Step, last: bool
+    ) -> list[tuple[int, int]]:
+        """One step of the world in every slot that is still going: (row, slot) pairs in, those still going out."""
+        for row, slot in going:  # all threads are at work before the first one is waited for
+            self._pools[slot].send(native[row : row + 1])
+        still = []
+        for row, slot in going:
+            pictures, rewards, terminated, truncated, _ = self._pools[slot].recv()
+            out.rewards[row] += rewards[0]
+            out.terminated[row], out.truncated[row] = terminated[0], truncated[0]
+            ended = bool(terminated[0] or truncated[0])
+            if last or ended:
+                self._pipe.into(pictures[0], out.frames[row])
+            if not ended:
+                still.append((row, slot))
+        return still
+
+    def close(self) -> None:
+        self._pools = [None] * self.slots
+        self._alive[:] = False
+
+
+def _envpool() -> Any:
+    """The module, or None where it is not installed."""
+    try:
+        import envpool
+    except ImportError:
+        return None
+    return envpool

@@ -1,0 +1,190 @@
+"""The stages that act: evolve, evaluate, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from agent.agent import Agent, AgentConfig
+from agent.seeds import derive, episode_seeds
+from controller.evaluate import EvaluationReport, evaluate
+from controller.evolution import Evolution, SearchConfig
+from controller.evolve import evolve
+from controller.fitness import RealFitness
+from envs.spec import EnvSpec
+from envs.vector import make_slots
+from rollouts.collect import PolicyFactory
+from rollouts.policy import AgentPolicy, Policy, RandomPolicy
+from rollouts.run import Outcome, Runner, StallRule
+from rollouts.workers import open_pool
+
+from .files import History, read_json, write_json
+from .session import Result, Session, Work, make_agent
+from .stages import digest
+from .training_stages import held_out_frames
+from .weights import load_state, load_theta, save_state
+from .workspace import StageClock
+
+BASELINES = {"vision_only": "z", "untrained_memory": None}  # name -> features; None: the run's own
+
+
+def run_evolve(session: Session, work: Work) -> Result:
+    agent = session.agent()
+    evolution = search(session, agent, work, derive(session.config.seed, "evolve"))
+    shape = {"inputs": agent.controller.inputs, "outputs": agent.controller.outputs, "size": agent.controller.size}
+    write_json(work.folder / "agent.json", {"controller": shape, "config": asdict(agent.config)})
+    last = History(work.folder / "history.jsonl", "generation").read()[-1]
+    text = f"{evolution.generation} generations, population mean {last['mean']:.0f}, its best {last['best']:.0f}"
+    return Result(evolution.generation, text)
+
+
+def search(session: Session, agent: Agent, work: Work, seed: int) -> Evolution:
+    """Evolve a controller of `agent` in the real environment, from the last finished generation on."""
+    config, machine = session.config.search, session.machine
+    path, history = work.folder / "search.safetensors", History(work.folder / "history.jsonl", "generation")
+    size = agent.controller.size
+    evolution = (
+        Evolution.resume(size, config, seed, load_state(path)) if path.exists() else Evolution(size, config, seed)
+    )
+    history.cut(evolution.generation)
+    work.report(evolution.generation, config.generations, "")
+
+    def on_generation(line: dict[str, Any]) -> None:
+        history.append(line)
+        work.report(line["generation"], config.generations, f"mean {line['mean']:.0f}, best {line['best']:.0f}")
+
+    remaining = None if config.seconds is None else max(0.0, config.seconds - work.clock.seconds)
+    limited = config if remaining is None else replace(config, seconds=max(remaining, 1e-6))
+    make = partial(search_runner, session.spec, agent, config, session.config.backend)
+    with open_pool(make, machine.workers, machine.address) as pool:
+        evolve(
+            RealFitness(pool),
+            evolution,
+            limited,
+            seed=session.config.seed,
+            on_generation=on_generation,
+            checkpoint=lambda state: save_state(path, state),
+        )
+    save_state(work.folder / "mean.safetensors", {"theta": evolution.mean.astype(np.float32)})
+    assert evolution.best is not None
+    save_state(work.folder / "best.safetensors", {"theta": evolution.best.theta.astype(np.float32)})
+    return evolution
+
+
+def search_runner(spec: EnvSpec, agent: Agent, config: SearchConfig, backend: str) -> Runner:
+    """What a worker of the search builds for itself."""
+    stall = None if config.stall_steps is None else StallRule(config.stall_steps, spec.idle_reward)
+    world = make_slots(spec, config.slots, backend)
+    return Runner(world, AgentPolicy(agent, config.slots), max_steps=config.max_steps, stall=stall)
+
+
+def run_evaluate(session: Session, work: Work) -> Result:
+    config = session.config.evaluate
+    report = measure(session, work, config.episodes, config.baselines)
+    write_json(session.workspace.root / "evaluation.json", asdict(report))
+    low, high = report.ci95
+    text = f"mean return {report.mean:.0f} ± {report.std:.0f} over {report.episodes} episodes"
+    random = report.baselines["random"]["mean"]
+    return Result(report.episodes, f"{text} (its 95 % interval: {low:.0f} to {high:.0f}); random policy {random:.0f}")
+
+
+def measure(session: Session, work: Work, episodes: int, baselines: bool) -> EvaluationReport:
+    """Evaluate the agent and its baselines on the same held-out seeds."""
+    agent = session.agent()
+    contenders: dict[str, PolicyFactory] = {"agent": agent_policy(agent, session.theta(agent)), "random": random_policy}
+    if baselines:
+        contenders |= {name: _baseline(session, name, agent) for name in BASELINES}
+    work.report(0, episodes * len(contenders), "")
+    reports: dict[str, EvaluationReport] = {}
+
+    def progress(name: str, done: int, total: int, outcome: Outcome) -> None:
+        work.report(done + total * len(reports), total * len(contenders), f"{name} {outcome.total:.0f}")
+
+    for name, policy in contenders.items():
+        reports[name] = evaluate(
+            _official(session),
+            policy,
+            name=name,
+            episodes=episodes,
+            seed=session.config.seed,
+            workers=session.machine.workers,
+            address=session.machine.address,
+            progress=partial(progress, name),
+        )
+    return reports.pop("agent").with_baselines(reports)
+
+
+def agent_policy(agent: Agent, theta: np.ndarray) -> PolicyFactory:
+    """The agent with these parameters, made anew in every worker."""
+    return partial(_play, agent, theta)
+
+
+def _play(agent: Agent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent, slots, theta)
+
+
+def random_policy(spec: EnvSpec, slots: int) -> Policy:
+    return RandomPolicy(spec.action)
+
+
+def _official(session: Session) -> EnvSpec:
+    """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
+    limit = session.config.evaluate.max_steps
+    return session.spec if limit is None else replace(session.spec, max_steps=min(limit, session.spec.max_steps))
+
+
+def _baseline(session: Session, name: str, agent: Agent) -> PolicyFactory:
+    """A rival controller evolved with the same search budget; kept, and resumed, in baselines/<name>/."""
+    features = BASELINES[name] or session.config.agent.features
+    memory = session.new_memory() if name == "untrained_memory" else None
+    rival = make_agent(agent.vision, memory, session.spec, AgentConfig(features))
+    folder = session.workspace.root / "baselines" / name
+    clock = _baseline_clock(session, folder)
+    if not (folder / "done.json").exists():
+        with session.progress.task(name, "generations") as task:
+
+            def report(done: int, total: int, note: str) -> None:
+                clock.tick(done, total)
+                task.update(done, total, note)
+
+            evolution = search(session, rival, Work(folder, clock, report), derive(session.config.seed, name))
+        clock.finish(evolution.generation, f"{evolution.generation} generations")
+    return agent_policy(rival, load_theta(folder / "mean.safetensors", rival.controller.size))
+
+
+def _baseline_clock(session: Session, folder: Path) -> StageClock:
+    """A rival depends on the trained vision and on the search; what belongs to other ones is removed."""
+    inputs: Mapping[str, Any] = {"vision": session.workspace.inputs("evolve")["vision"]}
+    plain = session.workspace.read_config()
+    fingerprint = digest({key: plain[key] for key in ("env", "seed", "backend", "agent", "search", "memory")})
+    begun = folder / "begun.json"
+    record = read_json(begun) if begun.exists() else None
+    if record is None or (record["fingerprint"], record["inputs"]) != (fingerprint, inputs):
+        shutil.rmtree(folder, ignore_errors=True)
+        record = {"fingerprint": fingerprint, "inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
+    return StageClock(folder, record)
+
+
+def run_report(session: Session, work: Work) -> Result:
+    from .report import write_report
+    from .tensorboard import TensorBoardLog
+    from .video import record_agent
+
+    torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
+    root, agent = session.workspace.root, session.agent()
+    work.report(0, 3, "drive")
+    seed = episode_seeds(session.config.seed, "evaluate", 1)[0]
+    drive = record_agent(agent, session.theta(agent), _official(session), seed)
+    work.report(1, 3, "TensorBoard")
+    TensorBoardLog(root / "tensorboard").write_run(root)
+    work.report(2, 3, "page")
+    path = write_report(root, agent=agent, drive=drive, held_out=held_out_frames(session))
+    work.report(3, 3, "")
+    return Result(3, path.name)

@@ -1,0 +1,201 @@
+"""`frmdn`: the command line. Heavy imports wait until a command needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from .stages import STAGES
+
+EXAMPLES = """examples:
+  frmdn run --env CarRacing-v3 --preset quick --out runs/car     all seven stages; call it again and it goes on
+  frmdn status --run runs/car                                    what is done, partial, stale or missing, and why
+  frmdn evaluate --run runs/car --episodes 100 --json            measure a finished agent on more tracks
+  frmdn run --out runs/car --set search.generations=80 --replace search on; redo only what depends on it
+"""
+STAGE_EPILOG = """examples:
+  frmdn {name} --run runs/car
+  frmdn {name} --run runs/car --workers 4 --json
+"""
+RUN_EPILOG = """presets:
+  smoke     under two minutes, to see that everything works; nothing is learnt
+  quick     about a quarter of an hour on two cores
+  standard  hours on a workstation
+  paper     the published settings of World Models; days on many cores
+
+examples:
+  frmdn run --env CarRacing-v3 --preset smoke --out /tmp/smoke
+  frmdn run --preset quick --out runs/rmdn --memory rmdn --seed 3
+  frmdn run --preset quick --out runs/wide --set search.population=64 --set memory.hidden=512
+  frmdn run --out runs/car --ray-address auto         on a Ray cluster that is already there
+
+Kill it anywhere and call the same command again: it goes on after the last finished episode, checkpoint or generation.
+All settings of a run stand in its config.json; --set takes any of them as section.key=value.
+"""
+INTERRUPTED = 130  # as shells report it
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 1 otherwise."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(bench=words[:1] == ["bench"]).parse_args(words)
+    try:
+        return int(options.function(options) or 0)
+    except KeyboardInterrupt:
+        print("frmdn: interrupted; run the same command again: it goes on", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # e.g. `frmdn status | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not _is_users(error):
+            traceback.print_exc()
+            return 1
+        print(f"frmdn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _is_users(error: Exception) -> bool:
+    """ValueError (StoreError is one), FileNotFoundError, and an extra that is not installed."""
+    return isinstance(error, ValueError | FileNotFoundError) or type(error).__name__ == "MissingExtra"
+
+
+def parser(bench: bool = False) -> argparse.ArgumentParser:
+    """The whole command line; the arguments of the benchmarks only with `bench`, for they must be imported."""
+    top = argparse.ArgumentParser(
+        prog="frmdn",
+        description="World-model agents: a ConvVAE sees, an FRMDN memory expects, a linear controller acts.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="command", required=True)
+    _add_run(commands)
+    for stage in STAGES:
+        command = _add(commands, stage.name, stage.help, STAGE_EPILOG.format(name=stage.name), stage_command)
+        _add_folder(command)
+        if stage.name == "evaluate":
+            command.add_argument(
+                "--episodes", type=_positive, metavar="N", help="another number than configured: printed only"
+            )
+        _add_settings(command)
+        _add_machine(command)
+    status = _add(commands, "status", "say what is done, partial, stale or missing, and why", "", status_command)
+    _add_folder(status)
+    status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    _add_bench(commands, bench)
+    return top
+
+
+def _add(
+    commands: argparse._SubParsersAction, name: str, help: str, epilog: str, function: object
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(function=function, command=name)
+    return command
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = _add(commands, "run", "run all stages, and go on where a run was stopped", RUN_EPILOG, run_command)
+    run.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run folder; made if it is not there")
+    run.add_argument("--env", metavar="ID", help="Gymnasium id with pixel observations (default: CarRacing-v3)")
+    run.add_argument("--preset", metavar="NAME", help="smoke, quick, standard or paper (default: quick)")
+    run.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
+    run.add_argument("--memory", choices=("frmdn", "rmdn"), help="density of the memory, with or without a flow")
+    run.add_argument(
+        "--backend", choices=("auto", "envpool", "gymnasium"), help="plays the training episodes (default: auto)"
+    )
+    run.add_argument("--baselines", action="store_true", help="evolve vision-only and untrained-memory rivals as well")
+    _add_settings(run)
+    _add_machine(run)
+
+
+def _add_folder(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--run", type=Path, required=True, metavar="DIR", dest="out", help="the run folder")
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="settings",
+        help="change one setting; may be repeated",
+    )
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="let other settings replace those of the run folder, and redo what depends on them",
+    )
+
+
+def _add_machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--workers", type=_count, metavar="N", help="worker processes (default: one a core; 0: none)")
+    command.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
+    command.add_argument("--json", action="store_true", help="print one JSON object on stdout, all else on stderr")
+
+
+def _add_bench(commands: argparse._SubParsersAction, wanted: bool) -> None:
+    command = _add(commands, "bench", "measure this machine against the classical way", "", None)
+    if wanted:
+        from benchmarks.main import add_arguments, run
+
+        add_arguments(command)
+        command.set_defaults(function=run)
+
+
+def run_command(options: argparse.Namespace) -> int:
+    from .commands import run_all
+
+    return run_all(options)
+
+
+def stage_command(options: argparse.Namespace) -> int:
+    from .commands import run_one
+
+    return run_one(options)
+
+
+def status_command(options: argparse.Namespace) -> int:
+    from .commands import show_status
+
+    return show_status(options)
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _count(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} up, not {text!r}")
+    return int(text)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"frmdn {version('frmdn')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What a run folder has to show, read from its JSON alone; a part that is not there yet is empty."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .files import read_json
+from .stages import STAGES
+
+VIDEO = "agent.webm"
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Working time of one stage over all resumes; `units` of `unit` done."""
+
+    name: str
+    state: str  # done | partial | missing
+    seconds: float
+    units: int
+    unit: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run folder, read once."""
+
+    folder: Path
+    config: dict[str, Any]
+    stages: tuple[StageTime, ...]  # without the report itself
+    vision: list[dict[str, Any]]  # history lines
+    memory: list[dict[str, Any]]
+    evolution: list[dict[str, Any]]
+    evaluation: dict[str, Any]  # empty before the evaluation
+
+    @property
+    def env(self) -> str:
+        return str(self.evaluation.get("env") or self.config.get("env") or "an unnamed environment")
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def video(self) -> Path | None:
+        path = self.folder / VIDEO
+        return path if path.exists() and path.stat().st_size else None
+
+
+def read_findings(folder: Path | str) -> Findings:
+    """Read a run folder; raises ValueError where it is none, or where a file in it is no JSON."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no run folder: make one with frmdn run --out {folder}")
+    return Findings(
+        folder=folder,
+        config=_optional(folder / "config.json"),
+        stages=tuple(_stage(folder, stage.name) for stage in STAGES if stage.name != "report"),
+        vision=read_history(folder / "vision" / "history.jsonl"),
+        memory=read_history(folder / "memory" / "history.jsonl"),
+        evolution=read_history(folder / "controller" / "history.jsonl"),
+        evaluation=_optional(folder / "evaluation.json"),
+    )
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of a history file, without a last one that a kill cut short; empty where there is no file."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def _stage(folder: Path, name: str) -> StageTime:
+    stage = next(stage for stage in STAGES if stage.name == name)
+    done = _optional(folder / stage.folder / "done.json")
+    record: Mapping[str, Any] = done or _optional(folder / stage.folder / "begun.json")
+    state = "done" if done else "partial" if record else "missing"
+    seconds, units = float(record.get("seconds") or 0.0), int(record.get("units") or 0)
+    return StageTime(name, state, seconds, units, stage.unit, str(record.get("result", "")))
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,118 @@
+"""The presets: one table from a name to the settings of every stage."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from agent.agent import AgentConfig
+from agent.memory import MemoryConfig
+from agent.training import FitConfig
+from agent.vision import VisionConfig
+from controller.evolution import SearchConfig
+from envs.spec import EnvSpec
+from rollouts.collect import CollectConfig
+
+from .config import EvaluateConfig, FrameData, RunConfig, SequenceData
+
+Settings = dict[str, dict[str, Any]]
+
+PRESETS: dict[str, Settings] = {
+    # Under two minutes on two cores: every stage runs, nothing is learnt. For tests.
+    "smoke": {
+        "collect": {"episodes": 8, "policy": "brownian", "max_steps": 100, "slots": 4},
+        "vision": {"decoder": "fast"},
+        "vision_fit": {"steps": 40, "learning_rate": 5e-4, "bf16": True, "log_every": 10, "checkpoint_every": 20},
+        "vision_data": {"batch": 32, "validation": 0.2},
+        "memory": {"hidden": 64},
+        "memory_fit": {"steps": 40, "learning_rate": 1e-3, "clip": 1.0, "log_every": 10, "checkpoint_every": 20},
+        "memory_data": {"batch": 8, "length": 32, "validation": 0.2},
+        "search": {"population": 4, "episodes": 1, "generations": 2, "slots": 2, "stall_steps": 50, "max_steps": 100},
+        "evaluate": {"episodes": 2, "max_steps": 200},
+    },
+    # About a quarter of an hour on two cores.
+    "quick": {
+        "collect": {"episodes": 192, "policy": "brownian", "max_steps": 500, "slots": 8},
+        "vision": {"decoder": "fast"},
+        "vision_fit": {
+            "steps": 1200,
+            "learning_rate": 5e-4,
+            "schedule": "cosine",
+            "bf16": True,
+            "checkpoint_every": 100,
+        },
+        "vision_data": {"batch": 128},
+        "memory": {},
+        "memory_fit": {
+            "steps": 1500,
+            "learning_rate": 1e-3,
+            "clip": 1.0,
+            "schedule": "cosine",
+            "checkpoint_every": 100,
+        },
+        "memory_data": {"batch": 32, "length": 128},
+        "search": {"population": 32, "episodes": 2, "generations": 40, "sigma": 0.1, "stall_steps": 100},
+        "evaluate": {"episodes": 16},
+    },
+    # Hours on a workstation.
+    "standard": {
+        "collect": {"episodes": 1000, "policy": "brownian", "slots": 16},
+        "vision": {},
+        "vision_fit": {
+            "steps": 20_000,
+            "learning_rate": 5e-4,
+            "schedule": "cosine",
+            "bf16": True,
+            "checkpoint_every": 500,
+        },
+        "vision_data": {"batch": 128},
+        "memory": {},
+        "memory_fit": {
+            "steps": 10_000,
+            "learning_rate": 1e-3,
+            "clip": 1.0,
+            "schedule": "cosine",
+            "checkpoint_every": 500,
+        },
+        "memory_data": {"batch": 64, "length": 256},
+        "search": {"population": 64, "episodes": 8, "generations": 200, "sigma": 0.1, "stall_steps": 200},
+        "evaluate": {"episodes": 100},
+    },
+    # Ha and Schmidhuber (2018), appendix A; training lengths as in their code: ten epochs of V, 4,000 updates of M.
+    # Their memory has no flow: add --memory rmdn to have that too.
+    "paper": {
+        "collect": {"episodes": 10_000, "policy": "linear", "slots": 16},
+        "vision": {"decoder": "paper"},
+        "vision_fit": {"steps": 1_000_000, "learning_rate": 1e-4, "checkpoint_every": 2000, "log_every": 200},
+        "vision_data": {"batch": 100, "validation": 0.01},
+        "memory": {"hidden": 256, "components": 5},
+        "memory_fit": {"steps": 4000, "learning_rate": 1e-3, "clip": 1.0, "checkpoint_every": 200},
+        "memory_data": {"batch": 100, "length": 999, "validation": 0.01},
+        "search": {"population": 64, "episodes": 16, "generations": 1800, "sigma": 0.1, "stall_steps": None},
+        "evaluate": {"episodes": 100},
+    },
+}
+
+
+def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
+    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"--preset {name}: no such preset; {hint}choose one of {', '.join(PRESETS)}")
+    table = PRESETS[name]
+    vision = VisionConfig(channels=spec.channels, frame_size=spec.frame_size, **table["vision"])
+    return RunConfig(
+        env=spec.id,
+        seed=seed,
+        collect=CollectConfig(**table["collect"]),
+        vision=vision,
+        vision_fit=FitConfig(**table["vision_fit"]),
+        vision_data=FrameData(**table["vision_data"]),
+        memory=MemoryConfig(latent=vision.latent, action=spec.action.size, **table["memory"]),
+        memory_fit=FitConfig(**table["memory_fit"]),
+        memory_data=SequenceData(**table["memory_data"]),
+        agent=AgentConfig(),
+        search=SearchConfig(**table["search"]),
+        evaluate=EvaluateConfig(**table["evaluate"]),
+    )

@@ -1,0 +1,238 @@
+"""The run folder: its configuration, its lock, and which of its stages are done, partial, stale or missing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from .files import STAGING, read_json, write_json
+from .stages import BY_NAME, STAGES, Stage, fingerprints, root_and_size
+
+State = Literal["done", "partial", "stale", "missing"]
+OUTSIDE = {  # what a stage writes beside its own folder
+    "evaluate": ("evaluation.json",),
+    "report": ("report.html", "agent.webm", "agent.gif", "tensorboard"),
+}
+
+
+@dataclass(frozen=True)
+class StageStatus:
+    """Where one stage stands, and why in words."""
+
+    name: str
+    state: State
+    why: str
+    seconds: float = 0.0
+
+
+class Workspace:
+    """A run folder. Everything that says whether a stage is done is read from disk, nothing is kept in memory."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    @property
+    def config_path(self) -> Path:
+        return self.root / "config.json"
+
+    def folder(self, stage: str) -> Path:
+        """The folder of a stage, e.g. `rollouts` of collect."""
+        return self.root / BY_NAME[stage].folder
+
+    # The configuration
+
+    def require(self) -> None:
+        """Raise ValueError unless this is a run folder."""
+        if not self.config_path.exists():
+            raise ValueError(
+                f"{self.root} is no run folder (it has no config.json): make one with frmdn run --out {self.root}"
+            )
+
+    def check_free(self) -> None:
+        """Raise ValueError if the folder holds somebody else's files."""
+        if self.config_path.exists() or not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise ValueError(f"{self.root} is a file: give --out the name of a folder")
+        ours = {".lock", "log.txt", "config.json" + STAGING}  # left when a run was killed before its first write
+        foreign = sorted(path.name for path in self.root.iterdir() if path.name not in ours)
+        if foreign:
+            raise ValueError(
+                f"{self.root} is not empty and has no config.json (it holds {', '.join(foreign[:3])}"
+                f"{', …' if len(foreign) > 3 else ''}): give --out an empty or a new folder"
+            )
+
+    def read_config(self) -> dict[str, Any]:
+        """The stored configuration as JSON; raises ValueError where there is none or it is damaged."""
+        self.require()
+        return read_json(self.config_path)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        write_json(self.config_path, dict(config))
+
+    # The lock
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Own the folder: a second process that tries gets a ValueError with our process id.
+
+        The kernel drops the lock with the process, so a kill never leaves a stale one.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.read(handle, 32).decode().strip() or "?"
+                raise ValueError(
+                    f"{self.root} is in use by process {pid}: wait for it, stop it, or use another folder"
+                ) from None
+            os.ftruncate(handle, 0)
+            os.write(handle, str(os.getpid()).encode())
+            yield
+        finally:
+            os.close(handle)
+
+    def owner(self) -> int | None:
+        """The process id that holds the lock, or None."""
+        try:
+            handle = os.open(self.root / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(os.read(handle, 32).decode().strip() or 0)
+        finally:
+            os.close(handle)
+        return None
+
+    # The stages
+
+    def status(self) -> list[StageStatus]:
+        """Where each stage stands, in order."""
+        self.require()
+        prints = fingerprints(self.read_config())
+        statuses: dict[str, StageStatus] = {}
+        for stage in STAGES:
+            statuses[stage.name] = self._status(stage, prints, statuses)
+        return list(statuses.values())
+
+    def _status(self, stage: Stage, prints: Mapping[str, str], before: Mapping[str, StageStatus]) -> StageStatus:
+        done, begun = self.done(stage.name), self.begun(stage.name)
+        record = done or begun
+        if record is None:
+            return StageStatus(stage.name, "missing", "not started")
+        seconds = float(record.get("seconds", 0.0))
+        why = self._stale(stage, record, prints, before)
+        if why:
+            return StageStatus(stage.name, "stale", why, seconds)
+        if done is None:
+            amount = f"{record.get('units', 0)} of {record.get('total', '?')} {stage.unit}"
+            return StageStatus(stage.name, "partial", amount, seconds)
+        return StageStatus(stage.name, "done", f"{record['units']} {stage.unit}", seconds)
+
+    def _stale(
+        self, stage: Stage, record: Mapping[str, Any], prints: Mapping[str, str], before: Mapping[str, StageStatus]
+    ) -> str | None:
+        unfinished = [name for name in stage.inputs if before[name].state != "done"]
+        if unfinished:
+            return f"{', '.join(unfinished)} must be made again first"
+        changed = [name for name, made in self.inputs(stage.name).items() if record["inputs"].get(name) != made]
+        if changed:
+            return f"{', '.join(changed)} was made again after it"
+        if record["fingerprint"] != prints[stage.name]:
+            return "its settings changed"
+        return None
+
+    def inputs(self, name: str) -> dict[str, Any]:
+        """What identifies the artefacts that a stage reads: fingerprint and time of finishing of each input stage."""
+        made = {}
+        for source in BY_NAME[name].inputs:
+            done = self.done(source) or {}
+            made[source] = {"fingerprint": done.get("fingerprint"), "finished": done.get("finished")}
+        return made
+
+    def done(self, name: str) -> dict[str, Any] | None:
+        """The stage's done.json {fingerprint, inputs, seconds, finished, units, result}, or None."""
+        return _optional(self.folder(name) / "done.json")
+
+    def begun(self, name: str) -> dict[str, Any] | None:
+        """The stage's begun.json {fingerprint, inputs, root, size, seconds, units, total}, or None."""
+        return _optional(self.folder(name) / "begun.json")
+
+    def begin(self, name: str) -> StageClock:
+        """Start or resume a stage: what belongs to other settings or to other inputs is removed first."""
+        config, inputs, record = self.read_config(), self.inputs(name), self.begun(name)
+        root, size = root_and_size(BY_NAME[name], config)
+        fits = record is not None and (record["inputs"], record["root"]) == (inputs, root) and record["size"] <= size
+        if record is None or not fits:
+            self.clear(name)
+            record = {"inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
+        else:
+            (self.folder(name) / "done.json").unlink(missing_ok=True)
+        record |= {"fingerprint": fingerprints(config)[name], "root": root, "size": size}
+        return StageClock(self.folder(name), record)
+
+    def clear(self, name: str) -> None:
+        """Remove all artefacts of a stage; done.json first, so that a kill in between never leaves a lie."""
+        folder = self.folder(name)
+        for marker in ("done.json", "begun.json"):
+            (folder / marker).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        for extra in OUTSIDE.get(name, ()):
+            path = self.root / extra
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+class StageClock:
+    """Keeps the working time and the progress of a stage on disk, so that both survive a kill."""
+
+    INTERVAL = 2.0  # seconds between writes
+
+    def __init__(self, folder: Path, record: dict[str, Any]) -> None:
+        self.folder, self.record = folder, record
+        self._before, self._start, self._written = float(record["seconds"]), time.monotonic(), 0.0
+        self._write()
+
+    @property
+    def seconds(self) -> float:
+        """Working time of the stage in seconds, over all resumes."""
+        return self._before + time.monotonic() - self._start
+
+    def tick(self, units: int, total: int) -> None:
+        self.record |= {"units": units, "total": total}
+        if time.monotonic() - self._written >= self.INTERVAL:
+            self._write()
+
+    def finish(self, units: int, result: str) -> None:
+        """Mark the stage as done; `result` is one line for people."""
+        self.record |= {"units": units, "total": units}
+        finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+        seconds = round(self.seconds, 2)
+        kept = {key: self.record[key] for key in ("fingerprint", "inputs")}
+        self._write()
+        write_json(
+            self.folder / "done.json",
+            {**kept, "seconds": seconds, "finished": finished, "units": units, "result": result},
+        )
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        write_json(self.folder / "begun.json", {**self.record, "seconds": round(self.seconds, 2)})
+
+
+def _optional(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return None

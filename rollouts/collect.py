@@ -1,0 +1,122 @@
+"""Collect episodes into a store: only the missing ones, on any number of workers, written as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from agent.seeds import episode_seeds
+from envs.spec import EnvSpec
+from envs.vector import make_slots
+
+from .episode import EpisodeSummary, StoreError, encode_episode
+from .policy import BrownianPolicy, Policy, RandomLinearPolicy, RandomPolicy
+from .run import Job, Outcome, Runner
+from .store import EpisodeStore
+from .workers import open_pool
+
+PolicyFactory = Callable[[EnvSpec, int], Policy]  # (spec, slots) -> policy; must be picklable, for it goes to workers
+Progress = Callable[[int, int, Outcome], None]  # (episodes done, episodes wanted, the newest)
+POLICIES: dict[str, Callable[..., Policy]] = {
+    "brownian": BrownianPolicy,
+    "random": RandomPolicy,
+    "linear": RandomLinearPolicy,
+}
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """How many episodes to collect, and who acts."""
+
+    episodes: int
+    policy: str = "brownian"  # brownian | random | linear (redrawn per episode) | agent (needs a policy_factory)
+    max_steps: int | None = None  # None: the limit of the environment
+    slots: int = 8  # environments a worker steps side by side
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1 or self.slots < 1 or (self.max_steps is not None and self.max_steps < 1):
+            raise ValueError("episodes, slots and max_steps must be at least 1")
+        if self.policy not in (*POLICIES, "agent"):
+            raise ValueError(f"policy must be one of {', '.join((*POLICIES, 'agent'))}, not {self.policy!r}")
+
+
+def collect(
+    spec: EnvSpec,
+    config: CollectConfig,
+    store: EpisodeStore,
+    *,
+    seed: int,
+    workers: int,
+    address: str | None = None,
+    backend: str = "auto",
+    progress: Progress | None = None,
+    policy_factory: PolicyFactory | None = None,
+) -> list[EpisodeSummary]:
+    """Bring the store to `config.episodes` episodes; called again after any interruption, it goes on.
+
+    Episode i depends on the root seed and on i alone, whatever the workers, slots and interruptions. Workers send
+    encoded episodes and the driver writes them, so a cluster needs no shared file system.
+
+    Args:
+        spec: the environment.
+        config: how many episodes, which policy.
+        store: where they go; episodes already there are kept.
+        seed: the root seed.
+        workers: processes; 0 runs in this one.
+        address: of a Ray cluster, or None for one on this machine.
+        backend: "auto", "envpool" or "gymnasium".
+        progress: called after each episode is safe on disk.
+        policy_factory: replaces `config.policy`, e.g. by an agent.
+
+    Returns:
+        The summaries of episodes 0 to config.episodes - 1, in order.
+
+    Raises:
+        StoreError: the disk is too small, or the store holds episodes of another environment or seed.
+    """
+    if config.policy == "agent" and policy_factory is None:
+        raise ValueError("policy 'agent' needs a policy_factory; pass one, or collect with brownian, random or linear")
+    store.sweep()
+    seeds = episode_seeds(seed, "collect", config.episodes)
+    missing = store.missing(config.episodes)
+    _check_present(spec, store, seeds, set(range(config.episodes)).difference(missing))
+    if missing:
+        store.check_disk(len(missing), min(config.max_steps or spec.max_steps, spec.max_steps), spec.frame_shape)
+        slots = min(config.slots, -(-len(missing) // max(1, workers)))  # no worker owns slots that never get a job
+        factory = policy_factory or partial(named_policy, config.policy)
+        make = partial(make_runner, spec, factory, slots, config.max_steps, backend, config.policy)
+        jobs = [Job(index=index, seed=seeds[index]) for index in missing]
+        done = config.episodes - len(missing)
+        with open_pool(make, workers, address) as pool:
+            for outcome in pool.run(jobs):
+                store.put(outcome.index, outcome.payload)
+                done += 1
+                if progress is not None:
+                    progress(done, config.episodes, outcome)
+    return [store.summary(index) for index in range(config.episodes)]
+
+
+def named_policy(name: str, spec: EnvSpec, slots: int) -> Policy:
+    """The policy of that name for the environment; at module level so that workers can unpickle it."""
+    return POLICIES[name](spec.action)
+
+
+def make_runner(
+    spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, backend: str, policy: str
+) -> Runner:
+    """What a worker builds for itself: the environments, the policy and the encoding of finished episodes."""
+    world = make_slots(spec, slots, backend)
+    about = {"env": spec.id, "backend": world.backend, "policy": policy}
+    return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
+
+
+def _check_present(spec: EnvSpec, store: EpisodeStore, seeds: Sequence[int], present: set[int]) -> None:
+    """Refuse to mix: episodes that another seed or environment left in the folder would pass for ours."""
+    for index in sorted(present):
+        found = store.summary(index)
+        if found.seed != seeds[index] or found.env != spec.id:
+            raise StoreError(
+                f"{store.path(index)} is of {found.env or 'an unknown environment'} with episode seed {found.seed}, "
+                f"not of {spec.id} with {seeds[index]}; collect into another folder, or delete this one"
+            )

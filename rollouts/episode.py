@@ -1,0 +1,157 @@
+"""One episode: the carrier that every rollout becomes, and its file, an HDF5 image made in memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+FORMAT, VERSION = "frmdn-episode", 1
+CHUNK = 32  # frames a chunk: smaller compresses worse, larger writes slower
+# Files of this generation of HDF5 (1.10) carry a checksum on every piece of metadata; older ones carry none.
+LIBRARY = ("v110", "v110")
+_names = itertools.count()  # two images open at once must not share a name
+
+
+class StoreError(ValueError):
+    """A file of a store cannot be used, or cannot be written; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """T transitions and the T+1 frames around them. Transition t: frame t, action t -> reward t, frame t+1.
+
+    Raises:
+        ValueError: a shape, a type or a value is wrong; nothing may enter the stores that the models cannot digest.
+    """
+
+    frames: np.ndarray  # u8[T+1,H,W,C]
+    actions: np.ndarray  # f32[T,A]
+    rewards: np.ndarray  # f32[T]
+    terminated: bool  # the task itself ended; there is no frame after the last one to dream of
+    truncated: bool  # a step limit cut the episode; the task would have gone on
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name, dtype, rank in (("frames", np.uint8, 4), ("actions", np.float32, 2), ("rewards", np.float32, 1)):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != rank:
+                found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise ValueError(f"{name} must be a {np.dtype(dtype)} array with {rank} axes, not {found}")
+        if self.steps < 1:
+            raise ValueError("an episode needs at least one transition; rewards is empty")
+        if len(self.frames) != self.steps + 1 or len(self.actions) != self.steps:
+            raise ValueError(
+                f"{self.steps} rewards ask for {self.steps + 1} frames and {self.steps} actions, "
+                f"not {len(self.frames)} and {len(self.actions)}"
+            )
+        for name in ("actions", "rewards"):
+            bad = np.flatnonzero(~np.isfinite(getattr(self, name)).reshape(self.steps, -1).all(axis=1))
+            if bad.size:
+                raise ValueError(f"{name} is not finite at step {bad[0]}; mend the environment or the policy")
+
+    @property
+    def steps(self) -> int:
+        """T, the number of transitions."""
+        return len(self.rewards)
+
+    @property
+    def total(self) -> float:
+        """The undiscounted return, summed in float64."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """What the attributes of an episode's file tell without reading its arrays."""
+
+    steps: int
+    total: float
+    seed: int
+    terminated: bool
+    truncated: bool
+    env: str = ""
+    backend: str = ""
+    policy: str = ""
+
+
+def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> bytes:
+    """The episode as the bytes of an HDF5 file: zstd-compressed chunks of frames, a Fletcher checksum on every array.
+
+    Args:
+        episode: what to write.
+        about: where it comes from; of the keys `env`, `backend` and `policy`, those that are known.
+    """
+    with h5py.File(f"encode-{next(_names)}", "w", driver="core", backing_store=False, libver=LIBRARY) as file:
+        file.attrs.update(format=FORMAT, version=VERSION, seed=episode.seed, steps=episode.steps, total=episode.total)
+        file.attrs.update(terminated=bool(episode.terminated), truncated=bool(episode.truncated), **(about or {}))
+        chunks = (min(CHUNK, len(episode.frames)), *episode.frames.shape[1:])
+        # No byte shuffle: it does nothing for single bytes. Level 1: higher ones cost time and save nothing on frames.
+        zstd = hdf5plugin.Zstd(clevel=1)
+        file.create_dataset("frames", data=episode.frames, chunks=chunks, fletcher32=True, compression=zstd)
+        for name in ("actions", "rewards"):
+            array = getattr(episode, name)
+            file.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+        file.flush()
+        return file.id.get_file_image()
+
+
+def open_episode(source: bytes | Path) -> h5py.File:
+    """The HDF5 file of an episode, for reading; raises StoreError where it is none. The caller closes it."""
+    name = str(source) if isinstance(source, Path) else "these bytes"
+    try:
+        # No lock: reading must work on read-only and network file systems, and a stored episode never changes.
+        file = h5py.File(source, "r", locking=False) if isinstance(source, Path) else h5py.File(BytesIO(source), "r")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # damage surfaces as OSError, RuntimeError, KeyError or ValueError, as HDF5 likes
+        raise StoreError(f"{name} is not a whole HDF5 file ({_first_line(error)})") from error
+    try:
+        found = file.attrs.get("format"), file.attrs.get("version")
+    except Exception as error:
+        file.close()
+        raise StoreError(f"{name} is damaged ({_first_line(error)})") from error
+    if found[0] != FORMAT or found[1] != VERSION:
+        file.close()
+        raise StoreError(f"{name} is not an episode of {FORMAT} version {VERSION}")
+    return file
+
+
+def summarise(file: h5py.File) -> EpisodeSummary:
+    """The summary of an open episode file, from its attributes alone."""
+    at = file.attrs
+    return EpisodeSummary(
+        steps=int(at["steps"]),
+        total=float(at["total"]),
+        seed=int(at["seed"]),
+        terminated=bool(at["terminated"]),
+        truncated=bool(at["truncated"]),
+        **{name: str(at.get(name, "")) for name in ("env", "backend", "policy")},
+    )
+
+
+def decode_episode(source: bytes | Path) -> Episode:
+    """The episode that `encode_episode` wrote.
+
+    Raises:
+        StoreError: the source is truncated, damaged (checksums) or something else than an episode.
+    """
+    with open_episode(source) as file:
+        try:
+            arrays: dict[str, Any] = {name: file[name][()] for name in ("frames", "actions", "rewards")}
+            at = summarise(file)
+            return Episode(**arrays, terminated=at.terminated, truncated=at.truncated, seed=at.seed)
+        except Exception as error:
+            name = str(source) if isinstance(source, Path) else "these bytes"
+            raise StoreError(f"{name} is damaged ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,0 +1,203 @@
+"""Who acts in a rollout: noise for collecting data, or an agent. All randomness comes from the job's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agent.seeds import derive
+
+if TYPE_CHECKING:
+    from agent.agent import Agent
+    from envs.spec import ActionCodec
+
+    from .run import Job
+
+CHUNK = 256  # actions that a noise policy draws at a time
+GRID = 8  # RandomLinearPolicy sees GRID x GRID grey cells
+
+
+class Policy(Protocol):
+    """Acts for several slots at once; slot i's actions depend on its job and frames alone."""
+
+    def start(self, slot: int, job: Job) -> None:
+        """An episode begins in `slot`."""
+
+    def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Vectors f32[n,A] of the action codec for slots i64[n], which show frames u8[n,H,W,C]."""
+
+
+class NoisePolicy:
+    """Actions that ignore the frames: subclasses say how one episode's action path is drawn."""
+
+    def __init__(self, codec: ActionCodec) -> None:
+        self.codec = codec
+        self._paths: dict[int, Iterator[np.ndarray]] = {}
+
+    def start(self, slot: int, job: Job) -> None:
+        rng = np.random.default_rng(derive(job.seed, "policy", type(self).__name__))
+        self._paths[slot] = (action for chunk in self.chunks(rng) for action in chunk)
+
+    def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        return np.stack([next(self._paths[slot]) for slot in slots.tolist()])
+
+    def chunks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Endless consecutive pieces f32[CHUNK,A] of one episode's path."""
+        raise NotImplementedError
+
+
+class RandomPolicy(NoisePolicy):
+    """Every action uniform over the action space, independent of the one before."""
+
+    def chunks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        while True:
+            yield self.codec.sample(rng, CHUNK)
+
+
+class BrownianPolicy(NoisePolicy):
+    """Actions that wander: a random walk reflected at the borders of the box, or a sticky choice if discrete.
+
+    `step` is the walk's standard deviation per step as a fraction of the box's width; a discrete action is
+    replaced by a uniform one with probability `step` per step. Uniform noise averages out to standing still;
+    a walk drives somewhere (the "brown" sampling of world-model replications).
+    """
+
+    def __init__(self, codec: ActionCodec, step: float = 0.1) -> None:
+        if not 0 < step <= 1:
+            raise ValueError(f"step must lie in (0, 1], not {step}")
+        super().__init__(codec)
+        self.step = step
+
+    def chunks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        return self._walk(rng) if self.codec.kind == "box" else self._sticky(rng)
+
+    def _walk(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        low, high = (np.asarray(bound, np.float64) for bound in (self.codec.low, self.codec.high))
+        free = rng.random(len(low))  # position in units of the box, as if there were no borders
+        while True:
+            path = free + self.step * rng.standard_normal((CHUNK, len(low))).cumsum(0)
+            free = path[-1]
+            unit = 1 - np.abs(1 - path % 2)  # folding the free walk reflects it at 0 and 1
+            # Rounding to float32 may step over a border by one unit in the last place.
+            yield np.clip(low + unit * (high - low), low, high).astype(np.float32)
+
+    def _sticky(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        last = self.codec.sample(rng, 1)
+        while True:
+            drawn = np.concatenate([last, self.codec.sample(rng, CHUNK)])
+            fresh = np.where(rng.random(CHUNK) < self.step, np.arange(1, CHUNK + 1), 0)
+            chunk = drawn[np.maximum.accumulate(fresh)]  # each step shows the latest redraw
+            last = chunk[-1:]
+            yield chunk
+
+
+class RandomLinearPolicy:
+    """A random linear controller on a small grey frame, redrawn per episode: Ha and Schmidhuber's data collector.
+
+    raw = scale * (W x + b), W ~ N(0, 1 / inputs), b ~ N(0, 1), scale log-uniform in `scales`, x = the frame averaged to
+    8 x 8 cells, minus its mean; then the codec squashes raw. Small scales idle along, large ones swerve and saturate.
+    """
+
+    def __init__(self, codec: ActionCodec, scales: tuple[float, float] = (0.1, 3.0)) -> None:
+        if not 0 < scales[0] <= scales[1]:
+            raise ValueError(f"scales must be (low, high) with 0 < low <= high, not {scales}")
+        self.codec, self.scales = codec, scales
+        self._weights: dict[int, np.ndarray] = {}  # f32[GRID*GRID+1,A], the bias in the last row
+
+    def start(self, slot: int, job: Job) -> None:
+        rng = np.random.default_rng(derive(job.seed, "policy", "linear"))
+        scale = np.exp(rng.uniform(*np.log(self.scales)))
+        weights = scale * rng.standard_normal((GRID * GRID + 1, self.codec.size))
+        self._weights[slot] = weights.astype(np.float32)
+
+    def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        x = grey_cells(frames)  # [n,G*G]
+        weights = np.stack([self._weights[slot] for slot in slots.tolist()])  # [n,G*G+1,A]
+        # Elementwise product and sum over axis 1: a row's result cannot depend on the number of rows.
+        raw = (x[:, :, None] * weights[:, :-1]).sum(1) + weights[:, -1]
+        return self.codec.squash(torch.from_numpy(raw)).numpy()
+
+
+def grey_cells(frames: np.ndarray) -> np.ndarray:
+    """Contrast of the frames' cells, f32[n,GRID*GRID] with mean 0 and standard deviation 1 / GRID, from u8[n,H,W,C].
+
+    A flat frame gives zeros. H and W are cropped to a multiple of GRID.
+    """
+    n, height, width, channels = frames.shape
+    h, w = height // GRID, width // GRID
+    cropped = frames[:, : h * GRID, : w * GRID].reshape(n, GRID, h, GRID, w * channels)
+    x = cropped.sum(axis=2, dtype=np.int32).sum(axis=-1).reshape(n, GRID * GRID).astype(np.float32)
+    x -= x.mean(axis=1, keepdims=True)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+
+
+class AgentPolicy:
+    """Row `slot` of a batched agent plays slot `slot`, with the job's theta or else the default `theta` f32[N].
+
+    Every act evaluates all `slots` rows, dead ones too: a fixed batch shape keeps a job's result independent of
+    what else is alive. Raises ValueError if a job has no theta and there is no default, or its size is wrong.
+    """
+
+    def __init__(self, agent: Agent, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
+        self.agent, self.slots = agent, slots
+        self._fresh = agent.initial(1)
+        self._state = _clone(agent.initial(slots))
+        self._device = self._fresh.z.device
+        self._default = None if theta is None else self._check(theta, "theta")
+        self._theta = torch.zeros(slots, agent.controller.size, device=self._device)  # [S,N]
+        self._frames: Tensor | None = None  # u8[S,H,W,C]
+
+    @torch.inference_mode()
+    def start(self, slot: int, job: Job) -> None:
+        if not 0 <= slot < self.slots:
+            raise ValueError(
+                f"slot {slot} does not exist: AgentPolicy was built for {self.slots}; pass the world's slots"
+            )
+        theta = self._default if job.theta is None else self._check(job.theta, f"theta of job {job.index}")
+        if theta is None:
+            raise ValueError(f"job {job.index} has no theta, and AgentPolicy got no default: pass theta= to either")
+        self._theta[slot] = theta
+        _assign(self._state, slice(slot, slot + 1), self._fresh)
+
+    @torch.inference_mode()
+    def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        rows = torch.from_numpy(slots).to(self._device)
+        if self._frames is None:
+            self._frames = torch.zeros((self.slots, *frames.shape[1:]), dtype=torch.uint8, device=self._device)
+        self._frames[rows] = torch.from_numpy(frames).to(self._device)
+        actions, state = self.agent.act(self._frames, self._state, self._theta)
+        if len(slots) == self.slots:
+            self._state = state
+        else:
+            _assign(self._state, rows, state, rows)
+        return actions[rows].cpu().numpy()
+
+    def _check(self, theta: np.ndarray | Tensor, name: str) -> Tensor:
+        vector = torch.tensor(
+            np.asarray(theta), dtype=torch.float32, device=self._device
+        )  # a copy: Ray's arrays are read-only
+        if vector.shape != (self.agent.controller.size,):
+            raise ValueError(
+                f"{name} has shape {tuple(vector.shape)}, the controller needs ({self.agent.controller.size},)"
+            )
+        return vector
+
+
+def _clone(state: Any) -> Any:
+    """A deep copy of nested named tuples of tensors: initial states may share or expand storage."""
+    if isinstance(state, tuple):
+        return type(state)(*map(_clone, state))
+    return state.clone() if isinstance(state, Tensor) else state
+
+
+def _assign(target: Any, rows: Any, source: Any, source_rows: Any = slice(None)) -> None:
+    """target[rows] = source[source_rows] in every tensor of two equally nested tuples."""
+    if isinstance(target, Tensor):
+        target[rows] = source[source_rows]
+    elif isinstance(target, tuple):
+        for mine, other in zip(target, source, strict=True):
+            _assign(mine, rows, other, source_rows)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import controller.evaluate
+from agent.seeds import episode_seeds
+from controller.evaluate import EvaluationReport, bootstrap_ci, evaluate, versions
+from envs.counting import Failure, counting_spec
+from envs.spec import EnvSpec
+from rollouts.policy import RandomPolicy
+from rollouts.run import Job, Outcome
+from rollouts.workers import SerialPool
+
+KEYS = {
+    *("env", "backend", "episodes", "seeds", "returns", "lengths", "mean", "std", "ci95"),
+    *("policy", "baselines", "versions", "seconds"),
+}
+
+
+def make_policy(spec: EnvSpec, slots: int) -> RandomPolicy:
+    return RandomPolicy(spec.action)
+
+
+def run(episodes: int = 6, seed: int = 4, **settings: Any) -> EvaluationReport:
+    settings = {"name": "random", "workers": 0, "slots": 2} | settings
+    return evaluate(counting_spec(7), make_policy, episodes=episodes, seed=seed, **settings)
+
+
+def test_the_report_holds_the_episodes_and_their_statistics() -> None:
+    report = run()
+    assert (report.env, report.backend, report.policy, report.episodes) == ("Counting-v0", "gymnasium", "random", 6)
+    assert report.seeds == episode_seeds(4, "evaluate", 6)
+    assert report.lengths == [7] * 6
+    assert report.mean == pytest.approx(sum(report.returns) / 6)
+    assert report.std == pytest.approx(np.std(report.returns, ddof=1))
+    assert report.ci95[0] < report.mean < report.ci95[1]
+    assert report.ci95 == list(bootstrap_ci(report.returns, 4))
+    assert set(json.loads(report.to_json())) == KEYS
+
+
+def test_evaluating_twice_gives_equal_returns_whatever_the_slots() -> None:
+    assert run().returns == run().returns == run(slots=5).returns
+    assert run(seed=5).returns != run().returns
+
+
+@pytest.mark.ray
+def test_the_number_of_workers_changes_nothing() -> None:
+    assert run(workers=2).returns == run().returns
+
+
+def test_returns_are_ordered_by_seed_and_more_episodes_extend_fewer() -> None:
+    assert run(episodes=6).returns[:3] == run(episodes=3).returns
+
+
+class Backwards(SerialPool):
+    """Finishes its last job first."""
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
+        return reversed(list(super().run(jobs)))
+
+
+def test_the_order_of_finishing_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    forwards = run()
+    monkeypatch.setattr(controller.evaluate, "open_pool", lambda make, workers, address: Backwards(make))
+    assert (run().returns, run().seeds) == (forwards.returns, forwards.seeds)
+
+
+def test_progress_counts_the_episodes() -> None:
+    seen: list[tuple[int, int]] = []
+    run(episodes=3, progress=lambda done, total, outcome: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_one_episode_has_no_spread_and_none_is_refused() -> None:
+    report = run(episodes=1)
+    assert (report.std, report.ci95) == (0.0, [report.mean, report.mean])
+    with pytest.raises(ValueError, match="episodes must be at least 1"):
+        run(episodes=0)
+
+
+def test_an_episode_that_fails_fails_the_evaluation() -> None:
+    spec = counting_spec(7, failure=Failure("raise", step=2, seed=episode_seeds(4, "evaluate", 3)[1]))
+    with pytest.raises(RuntimeError, match="fails on purpose"):
+        evaluate(spec, make_policy, name="random", episodes=3, seed=4, workers=0)
+
+
+def test_json_round_trip_with_baselines() -> None:
+    report = run().with_baselines({"idle": run(name="idle")})
+    assert EvaluationReport.from_json(report.to_json()) == report
+    assert set(report.baselines["idle"]) == KEYS - {"baselines"}
+
+
+def test_a_baseline_on_other_episodes_is_refused() -> None:
+    with pytest.raises(ValueError, match="'idle' was evaluated on other episodes"):
+        run().with_baselines({"idle": run(seed=5)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra": 1}, "extra"),
+        ({"mean": "high"}, "mean"),
+        ({"episodes": True}, "episodes"),
+        ({"returns": [1.0]}, "returns"),
+        ({"ci95": [1.0, 2.0, 3.0]}, "ci95"),
+        ({"baselines": {"idle": {}}}, "idle"),
+    ],
+)
+def test_a_broken_report_is_refused(change: dict[str, Any], message: str) -> None:
+    data = json.loads(run().to_json()) | change
+    with pytest.raises(ValueError, match=message):
+        EvaluationReport.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "{}", "null"])
+def test_what_is_no_report_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        EvaluationReport.from_json(text)
+
+
+def test_the_interval_is_that_of_the_normal_law_on_many_returns() -> None:
+    returns = np.random.default_rng(0).normal(900, 20, 400)
+    low, high = bootstrap_ci(returns, seed=0)
+    half = 1.96 * returns.std(ddof=1) / 20
+    assert low == pytest.approx(returns.mean() - half, abs=0.1)
+    assert high == pytest.approx(returns.mean() + half, abs=0.1)
+
+
+def test_the_interval_of_two_values_is_their_exact_bootstrap() -> None:
+    assert bootstrap_ci([0.0, 1.0], seed=0) == (0.0, 1.0)  # means 0, 1/2, 1 with weights 1/4, 1/2, 1/4
+    assert bootstrap_ci([3.0, 3.0, 3.0], seed=0) == (3.0, 3.0)
+
+
+def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    intervals = [bootstrap_ci(rng.exponential(size=40), seed=i) for i in range(150)]
+    covered = np.mean([low <= 1.0 <= high for low, high in intervals])
+    assert 0.87 <= covered <= 0.99  # 0.92 to 0.93 is what the percentile bootstrap reaches on 40 skewed draws
+
+
+@pytest.mark.parametrize("returns", [[], [1.0, float("nan")], [[1.0]]])
+def test_the_interval_of_nothing_is_refused(returns: Any) -> None:
+    with pytest.raises(ValueError, match="returns must be finite"):
+        bootstrap_ci(returns, seed=0)
+
+
+def test_versions_are_plain_texts() -> None:
+    found = versions()
+    assert found["cma"] != "-"
+    assert all(isinstance(value, str) for value in found.values())
+    assert {"python", "frmdn", "torch", "numpy", "gymnasium", "ray", "envpool", "platform", "cpus"} <= set(found)

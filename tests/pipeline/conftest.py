@@ -1,0 +1,66 @@
+"""A run that takes seconds: the deterministic spy as environment, and settings so small that nothing is learnt."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium
+import pytest
+
+from pipeline.cli import main
+
+ENV = "Counting-v0"
+TINY = {
+    "collect.episodes": 4,
+    "collect.max_steps": "null",
+    "collect.slots": 2,
+    "vision_fit.steps": 4,
+    "vision_fit.log_every": 2,
+    "vision_fit.checkpoint_every": 2,
+    "vision_data.batch": 4,
+    "memory.hidden": 8,
+    "memory_fit.steps": 4,
+    "memory_fit.log_every": 2,
+    "memory_fit.checkpoint_every": 2,
+    "memory_data.batch": 2,
+    "memory_data.length": 5,
+    "search.generations": 2,
+    "search.slots": 2,
+    "evaluate.episodes": 2,
+}
+
+
+@pytest.fixture
+def counting() -> Iterator[str]:
+    """`Counting-v0` under its own name for as long as a test runs."""
+    gymnasium.register(ENV, entry_point="envs.counting:CountingEnv", max_episode_steps=10)
+    yield ENV
+    del gymnasium.registry[ENV]
+
+
+@pytest.fixture
+def tiny(counting: str) -> Callable[..., list[str]]:
+    """The arguments of a tiny run into a folder, with further arguments behind."""
+
+    def arguments(folder: Path, *more: str) -> list[str]:
+        words = ["run", "--out", str(folder), "--env", counting, "--preset", "smoke", "--workers", "0"]
+        for key, value in TINY.items():
+            words += ["--set", f"{key}={value}"]
+        return [*words, *more]
+
+    return arguments
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("template") / "run"
+
+
+@pytest.fixture
+def finished(tiny: Callable[..., list[str]], template: Path, tmp_path: Path) -> Path:
+    """The folder of a finished tiny run: each test gets a copy of one."""
+    if not template.exists():
+        assert main(tiny(template)) == 0
+    return Path(shutil.copytree(template, tmp_path / "run"))

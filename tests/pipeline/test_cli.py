@@ -1,0 +1,133 @@
+"""The command line: exit codes, one-line errors with a remedy, and a `--help` that answers at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import cli, commands
+from pipeline.cli import main
+from pipeline.stages import STAGES
+
+HEAVY = ("torch", "ray", "gymnasium", "cma", "numpy", "rich", "h5py")
+
+
+def failure(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one line that a user's mistake prints."""
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert captured.out == "" and len(lines) == 1, captured
+    assert lines[0].startswith("frmdn: ")
+    return lines[0]
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom pipeline.cli import main\n"
+        "try: main(['--help'])\n"
+        f"finally: assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("run", "status", "bench", *(stage.name for stage in STAGES)):
+        assert f"\n    {name}" in done.stdout
+    assert "examples:" in done.stdout
+
+
+def test_status_and_a_finished_run_load_nothing_heavy(finished: Path) -> None:
+    program = (
+        "import sys\nfrom pipeline.cli import main\n"
+        f"assert main(['status', '--run', {str(finished)!r}, '--json']) == 0\n"
+        f"assert main(['run', '--out', {str(finished)!r}]) == 0\n"
+        f"assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)"
+    )
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "all 7 stages" in done.stderr and time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize("command", ["run", "status", "bench", *(stage.name for stage in STAGES)])
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0 and f"frmdn {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["fly"], ["run"], ["run", "--out", "x", "--workers", "many"], ["evaluate", "--run", "x", "--episodes", "0"]],
+)
+def test_a_wrong_command_line_exits_with_2(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2 and not list(tmp_path.iterdir())
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("frmdn ")
+
+
+def test_mistakes_are_told_in_one_line_and_leave_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    assert "CarRacing-v3" in failure(capsys, "run", "--out", out, "--env", "CarRacing-v33")
+    assert "smoke, quick, standard, paper" in failure(capsys, "run", "--out", out, "--preset", "enormous")
+    assert "did you mean search.sigma" in failure(capsys, "run", "--out", out, "--set", "serch.sigma=1")
+    assert "is no run folder" in failure(capsys, "status", "--run", out)
+    assert "is no run folder" in failure(capsys, "vision", "--run", out)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.tex").write_text("text")
+    assert "thesis.tex" in failure(capsys, "run", "--out", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ValueError("sigma is wrong:\n  lower it"), 2, "frmdn: sigma is wrong: lower it\n"),
+        (FileNotFoundError("no such file: x"), 2, "frmdn: no such file: x\n"),
+        (RuntimeError("a bug"), 1, "Traceback"),
+        (KeyboardInterrupt(), 130, "run the same command again"),
+    ],
+)
+def test_exit_codes(
+    error: BaseException, code: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(options: object) -> int:
+        raise error
+
+    monkeypatch.setattr(commands, "show_status", fail)
+    assert main(["status", "--run", "x"]) == code
+    assert text in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    from envs.errors import MissingExtra
+
+    assert cli._is_users(MissingExtra("EnvPool", "fast", "backend 'envpool'"))
+    assert not cli._is_users(ImportError("numpy"))
+
+
+def test_the_number_of_workers_follows_the_quota_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    quotas: dict[str, Callable[..., str]] = {
+        "300000 100000": lambda *_: "300000 100000\n",
+        "max": lambda *_: "max 100000",
+    }
+    found = {}
+    for name, read in quotas.items():
+        monkeypatch.setattr(Path, "read_text", read)
+        found[name] = commands.cores()
+    assert found == {"300000 100000": 3, "max": 8}

@@ -1,0 +1,223 @@
+"""The page: whole at any stage of a run, nothing from outside, every text escaped, and the right numbers in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agent.agent import Agent, AgentConfig
+from agent.vision import ConvVAE, VisionConfig
+from controller.linear import LinearController
+from envs import get_spec
+from pipeline import page
+from pipeline.report import write_report
+from pipeline.video import DriveRecord
+from pipeline.workspace import Workspace
+
+VOID = {"meta", "br", "img", "input", "link", "hr"}
+
+
+class Reader(HTMLParser):
+    """Checks that tags nest, and gathers text, attributes and the addresses that a browser would fetch."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+        assert not self.open, f"never closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def read(path: Path) -> Reader:
+    reader = Reader(path.read_text())
+    for tag, attributes in reader.tags:
+        for name in ("src", "href", "poster", "data", "xlink:href"):
+            value = attributes.get(name) or ""
+            assert not value or value.startswith(("data:", "#")), f"<{tag} {name}={value[:60]}> is outside the page"
+        assert tag not in ("script", "link", "iframe")
+        if tag in ("video", "img"):
+            assert attributes.get("aria-label") or attributes.get("alt")
+        if tag == "svg":
+            assert attributes.get("aria-label") and attributes.get("role") == "img"
+    assert not re.findall(r"url\((?!#|\"#|'#)", path.read_text())
+    return reader
+
+
+def put(folder: Path, name: str, value: Any) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+
+
+def entry(returns: list[float]) -> dict[str, Any]:
+    mean = float(np.mean(returns))
+    lengths = list(range(600, 600 + len(returns)))
+    return {"returns": returns, "mean": mean, "std": 12.5, "ci95": [mean - 9, mean + 9], "lengths": lengths}
+
+
+def evaluation(returns: list[float], chance: list[float]) -> dict[str, Any]:
+    whole = {"env": "CarRacing-v3", "backend": "gymnasium", "policy": "agent", "versions": {"torch": "2.9"}}
+    seeds = list(range(7001, 7001 + len(returns)))
+    report = entry(returns) | whole | {"seconds": 61.0, "episodes": len(returns), "seeds": seeds}
+    return report | {"baselines": {"random": entry(chance)}}
+
+
+def lines(*records: dict[str, Any]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    put(
+        tmp_path,
+        "config.json",
+        {"env": "CarRacing-v3", "seed": 4, "search": {"sigma": 0.125}, "memory": {"density": "rmdn"}},
+    )
+    put(tmp_path, "rollouts/done.json", {"seconds": 100.0, "units": 12, "result": "12 episodes"})
+    put(tmp_path, "vision/begun.json", {"seconds": 25.0, "units": 300})
+    put(tmp_path, "vision/history.jsonl", lines(*({"step": i, "loss": 9.0 / i, "kl": 1.0} for i in (1, 2, 3))))
+    put(tmp_path, "memory/history.jsonl", lines({"step": 1, "nll_per_dim": -0.5}) + '{"step": 2, "nll')
+    search = {"mean": 5.0, "best": 9.0, "std": 1.0, "sigma": 0.1, "episodes": 64, "seconds": 3.0}
+    put(tmp_path, "controller/history.jsonl", lines({"generation": 1} | search, {"generation": 2} | search))
+    put(tmp_path, "evaluation.json", evaluation([811.0, 823.0], [-31.0, -33.0]))
+    return tmp_path
+
+
+def drive(steps: int = 20) -> DriveRecord:
+    frames = np.zeros((steps + 1, 64, 64, 3), np.uint8)
+    frames[:] = 10 * np.arange(steps + 1)[:, None, None, None]  # plain pictures, quick to encode
+    zeros = np.zeros((steps, 3), np.float32)
+    return DriveRecord("CarRacing-v3", 7001, frames, frames, frames, zeros, zeros[:, 0] + 2, zeros[0], zeros[0] + 1)
+
+
+def seeing_agent() -> Agent:
+    torch.manual_seed(0)
+    spec = get_spec("CarRacing-v3")
+    vision = ConvVAE(VisionConfig(latent=8, decoder="fast"))
+    return Agent(vision, None, LinearController(8, 3), spec.action.squash, AgentConfig("z"))
+
+
+def test_the_whole_page(run: Path) -> None:
+    record = drive()
+    path = write_report(
+        Workspace(run), agent=seeing_agent(), drive=record, held_out=record.frames, command="frmdn run -x"
+    )
+    assert path == run / "report.html" and (run / "agent.webm").stat().st_size > 1000
+    reader = read(path)
+    words = reader.words()
+    for fact in (
+        "817 ± 12",  # mean ± std
+        "2 held-out tracks",
+        "808 to 826",  # the interval
+        "\N{MINUS SIGN}32 random policy",
+        "+849",  # against random: a difference, as the random policy is below zero
+        "128 episodes of search",
+        "2 min 05 s",  # 100 s + 25 s
+        "Seed 7001: return 40 after 20 steps",
+        "search.sigma 0.125",
+        "frmdn run -x",
+        "torch 2.9",
+        "7002 823.0 601",
+        "RMDN",
+    ):
+        assert fact in words, fact
+    assert "Not yet" not in words and "times)" not in words
+    assert [attributes["src"][:21] for tag, attributes in reader.tags if tag == "video"] == [
+        "data:video/webm;base64"[:21]
+    ]
+    assert path.stat().st_size < 3 * 2**20
+
+
+def test_a_ratio_stands_where_both_means_are_above_zero(run: Path) -> None:
+    put(run, "evaluation.json", evaluation([300.0, 300.0], [100.0, 100.0]))
+    assert "+200 against random (3.0 times)" in read(write_report(run)).words()
+
+
+def test_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
+    words = read(write_report(tmp_path)).words()
+    assert f"Not yet: run frmdn evaluate --run {tmp_path}" in words
+    assert f"Not yet: run frmdn report --run {tmp_path}" in words
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "config.json",
+        "rollouts/done.json",
+        "vision/history.jsonl",
+        "memory/history.jsonl",
+        "controller/history.jsonl",
+        "evaluation.json",
+    ],
+)
+def test_any_part_may_be_missing(run: Path, gone: str) -> None:
+    (run / gone).unlink()
+    assert "CarRacing-v3" in read(write_report(run)).words() or gone == "config.json"
+
+
+def test_a_video_of_an_earlier_report_stays(run: Path) -> None:
+    write_report(run, drive=drive())
+    reader = read(write_report(run))
+    assert any(tag == "video" for tag, _ in reader.tags)
+
+
+def test_everything_is_escaped(run: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>\"'&"
+    report = evaluation([1.0, 2.0], [0.0, 1.0])
+    report["env"], report["versions"], report["policy"] = evil, {evil: evil}, evil
+    report["baselines"][evil] = entry([0.5, 0.5])
+    put(run, "evaluation.json", report)
+    put(run, "config.json", {"env": evil, evil: evil, "memory": {"density": evil}})
+    put(run, "rollouts/done.json", {"seconds": 1.0, "units": 1, "result": evil})
+    reader = read(write_report(run, command=evil))
+    assert evil in "".join(reader.text)
+    assert not [tag for tag, _ in reader.tags if tag == "img"]
+
+
+def test_a_damaged_file_is_named(run: Path) -> None:
+    put(run, "evaluation.json", '{"mean": ')
+    with pytest.raises(ValueError, match=r"evaluation\.json"):
+        write_report(run)
+    with pytest.raises(ValueError, match="no run folder"):
+        write_report(run / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (42.4, "42 s"), (59.7, "1 min 00 s"), (11_100, "3 h 05 min")],
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    assert page.duration(seconds) == text
+
+
+def test_a_table_names_its_rows_and_columns() -> None:
+    html = page.table(("a", "b"), [("x", 1234), ("y", 0.26)], shares=[0.5, 1.0])
+    assert '<th scope="col" class="number">b</th>' in html and '<th scope="row">x</th>' in html
+    assert '<td class="number">1,234</td>' in html and '<td class="number">0.3</td>' in html
+    assert html.count("width:50.0%") == 1 and Reader(html).words() == "a b share x 1,234 y 0.3"

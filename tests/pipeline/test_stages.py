@@ -1,0 +1,53 @@
+"""A setting makes stale what depends on it, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from envs.spec import get_spec
+from pipeline.config import RunConfig, override, to_json
+from pipeline.presets import preset
+from pipeline.stages import BY_NAME, STAGES, digest, fingerprints
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    return to_json(preset("smoke", get_spec("CarRacing-v3")))
+
+
+@pytest.mark.parametrize(
+    ("setting", "stale"),
+    [
+        ("search.sigma=0.5", "evolve evaluate report"),
+        ("agent.features=z", "evolve evaluate report"),
+        ("evaluate.episodes=3", "evaluate report"),
+        ("memory.hidden=32", "memory evolve evaluate report"),
+        ("memory_fit.steps=41", "memory evolve evaluate report"),
+        ("memory_data.length=31", "memory evolve evaluate report"),
+        ("vision_fit.steps=41", "vision encode memory evolve evaluate report"),
+        ("vision_data.batch=31", "vision encode memory evolve evaluate report"),
+        ("collect.episodes=9", "collect vision encode memory evolve evaluate report"),
+        ("seed=1", "collect vision encode memory evolve evaluate report"),
+    ],
+)
+def test_a_setting_changes_the_fingerprints_behind_it(plain: dict[str, Any], setting: str, stale: str) -> None:
+    before, after = fingerprints(plain), fingerprints(override(plain, [setting]))
+    assert [name for name in before if before[name] != after[name]] == stale.split()
+
+
+def test_every_setting_of_a_run_belongs_to_a_stage(plain: dict[str, Any]) -> None:
+    used = {key for stage in STAGES for key in stage.settings}
+    assert used == set(plain) == set(RunConfig.__dataclass_fields__)
+
+
+def test_inputs_stand_before_their_stage() -> None:
+    names = list(BY_NAME)
+    for stage in STAGES:
+        assert all(names.index(source) < names.index(stage.name) for source in stage.inputs)
+
+
+def test_the_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert len({digest({"a": 1}), digest({"a": 1.5}), digest({"b": 1}), digest({"a": "1"})}) == 4

@@ -1,0 +1,149 @@
+"""Weights survive the disk; foreign, damaged and NaN ones are refused by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from agent.training import TrainingState
+from pipeline.weights import (
+    load_checkpoint,
+    load_model,
+    load_state,
+    load_theta,
+    save_checkpoint,
+    save_model,
+    save_state,
+)
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    size: int = 3
+    shape: tuple[int, ...] = (1, 2)
+
+
+class Net(nn.Module):
+    def __init__(self, config: NetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or NetConfig()
+        self.layer = nn.Linear(self.config.size, 2)
+
+
+class Other(Net):
+    pass
+
+
+def test_weights_survive(tmp_path: Path) -> None:
+    saved, loaded = Net(), Net()
+    save_model(tmp_path, saved)
+    load_model(tmp_path, loaded)
+    assert all(torch.equal(a, b) for a, b in zip(saved.parameters(), loaded.parameters(), strict=True))
+    assert not loaded.training
+
+
+def nan(folder: Path) -> None:
+    save_file(
+        {"layer.weight": torch.full((2, 3), torch.nan), "layer.bias": torch.zeros(2)}, folder / "model.safetensors"
+    )
+
+
+def cut(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def garbage(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\x80\x04K\x01.")  # a pickle
+
+
+def gone(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def other_shape(folder: Path) -> None:
+    save_file({"layer.weight": torch.zeros(2, 4), "layer.bias": torch.zeros(2)}, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (nan, "holds NaN or infinity in layer.weight"),
+        (cut, "is no whole safetensors file"),
+        (garbage, "is no whole safetensors file"),
+        (gone, "is missing"),
+        (other_shape, "does not fit Net"),
+    ],
+)
+def test_bad_weights_are_named_with_a_remedy(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    save_model(tmp_path, Net())
+    damage(tmp_path)
+    with pytest.raises(ValueError, match=rf"model\.safetensors {message}.*delete the folder"):
+        load_model(tmp_path, Net())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "zip"}, "does not describe weights of frmdn"),
+        ({"version": 99}, "has version 99, but this frmdn reads version 1"),
+        ({"config": {"size": 4}}, "has config"),
+    ],
+)
+def test_a_foreign_header_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    save_model(tmp_path, Net())
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        load_model(tmp_path, Net())
+
+
+def test_another_class_is_refused(tmp_path: Path) -> None:
+    save_model(tmp_path, Net())
+    with pytest.raises(ValueError, match="has class Net, but this run needs Other"):
+        load_model(tmp_path, Other())
+
+
+def test_a_checkpoint_survives(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    assert load_checkpoint(path) is None
+    save_checkpoint(path, TrainingState(7, {"model.x": torch.arange(3.0)}))
+    state = load_checkpoint(path)
+    assert state is not None and state.step == 7
+    assert list(state.tensors) == ["model.x"] and torch.equal(state.tensors["model.x"], torch.arange(3.0))
+
+
+def test_a_file_without_a_step_is_no_checkpoint(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "c.safetensors")
+    with pytest.raises(ValueError, match="is no checkpoint of frmdn"):
+        load_checkpoint(tmp_path / "c.safetensors")
+
+
+def test_theta_must_have_the_size_of_its_controller(tmp_path: Path) -> None:
+    path = tmp_path / "mean.safetensors"
+    save_state(path, {"theta": np.arange(4, dtype=np.float32)})
+    assert load_theta(path, 4).tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match=r"mean\.safetensors holds theta of shape \(4,\), but .* has 5 parameters"):
+        load_theta(path, 5)
+
+
+def test_a_state_survives_with_its_types(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(6.0).reshape(2, 3).T, "key": np.array([2**62]), "v": np.array([1], np.uint8)}
+    save_state(tmp_path / "s.safetensors", arrays)
+    loaded = load_state(tmp_path / "s.safetensors")
+    for name, array in arrays.items():
+        assert loaded[name].dtype == array.dtype and np.array_equal(loaded[name], array)
+
+
+def test_an_unvalidated_search_may_hold_nan(tmp_path: Path) -> None:
+    """Validations are NaN where the mean was not played: a state is not weights."""
+    save_state(tmp_path / "s.safetensors", {"validation": np.array([np.nan, 3.0])})
+    assert np.isnan(load_state(tmp_path / "s.safetensors")["validation"][0])

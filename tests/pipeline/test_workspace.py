@@ -1,0 +1,182 @@
+"""The run folder: states, staleness, the lock, and whose folder it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envs.spec import get_spec
+from pipeline.config import override, to_json
+from pipeline.files import read_json, write_json
+from pipeline.presets import preset
+from pipeline.stages import STAGES, fingerprints
+from pipeline.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    return to_json(preset("smoke", get_spec("CarRacing-v3")))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, plain: dict[str, Any]) -> Workspace:
+    workspace = Workspace(tmp_path / "run")
+    workspace.write_config(plain)
+    return workspace
+
+
+def make(workspace: Workspace, *names: str) -> None:
+    for name in names:
+        workspace.begin(name).finish(5, "made")
+
+
+def states(workspace: Workspace) -> dict[str, str]:
+    return {status.name: status.state for status in workspace.status()}
+
+
+def test_a_new_folder_misses_everything(workspace: Workspace) -> None:
+    assert set(states(workspace).values()) == {"missing"}
+    assert [status.name for status in workspace.status()] == [stage.name for stage in STAGES]
+
+
+def test_finished_stages_are_done(workspace: Workspace) -> None:
+    make(workspace, *(stage.name for stage in STAGES))
+    assert set(states(workspace).values()) == {"done"}
+    assert workspace.status()[0].why == "5 episodes"
+
+
+def test_done_json_has_the_promised_keys(workspace: Workspace) -> None:
+    make(workspace, "collect", "vision")
+    done = read_json(workspace.folder("vision") / "done.json")
+    assert {"fingerprint", "inputs", "seconds", "finished", "units"} <= set(done)
+    assert done["inputs"]["collect"]["fingerprint"] == fingerprints(workspace.read_config())["collect"]
+
+
+def test_a_begun_stage_is_partial_and_says_how_far(workspace: Workspace) -> None:
+    clock = workspace.begin("collect")
+    clock.INTERVAL = 0.0
+    clock.tick(31, 192)
+    status = workspace.status()[0]
+    assert (status.state, status.why) == ("partial", "31 of 192 episodes")
+
+
+def test_new_settings_make_stale_what_depends_on_them_and_say_why(workspace: Workspace, plain: dict[str, Any]) -> None:
+    make(workspace, *(stage.name for stage in STAGES))
+    workspace.write_config(override(plain, ["search.sigma=0.7"]))
+    found = states(workspace)
+    assert [name for name in found if found[name] == "stale"] == ["evolve", "evaluate", "report"]
+    why = {status.name: status.why for status in workspace.status()}
+    assert why["evolve"] == "its settings changed" and why["evaluate"] == "evolve must be made again first"
+
+
+def test_a_stage_made_again_makes_stale_what_was_made_from_it(workspace: Workspace) -> None:
+    make(workspace, *(stage.name for stage in STAGES))
+    workspace.clear("vision")
+    assert states(workspace)["encode"] == "stale"
+    make(workspace, "vision")  # the same settings, but other weights: a training is only repeatable on one machine
+    status = workspace.status()[2]
+    assert (status.state, status.why) == ("stale", "vision was made again after it")
+
+
+def test_the_settings_of_the_machine_do_not_matter(workspace: Workspace) -> None:
+    make(workspace, "collect")
+    workspace.write_config(dict(reversed(workspace.read_config().items())))
+    assert states(workspace)["collect"] == "done"
+
+
+def test_beginning_again_keeps_what_fits_and_removes_what_does_not(workspace: Workspace, plain: dict[str, Any]) -> None:
+    episode = workspace.begin("collect").folder / "episode"
+    episode.write_text("kept")
+    workspace.begin("collect")
+    assert episode.read_text() == "kept"
+    workspace.write_config(override(plain, ["collect.policy=random"]))
+    workspace.begin("collect")
+    assert not episode.exists()
+
+
+def test_more_episodes_keep_those_that_are_there_and_fewer_do_not(workspace: Workspace, plain: dict[str, Any]) -> None:
+    make(workspace, "collect")
+    episode = workspace.folder("collect") / "episode"
+    episode.write_text("kept")
+    workspace.write_config(override(plain, ["collect.episodes=50"]))
+    assert states(workspace)["collect"] == "stale"
+    workspace.begin("collect")
+    assert episode.exists() and states(workspace)["collect"] == "partial"
+    workspace.write_config(override(plain, ["collect.episodes=49"]))
+    workspace.begin("collect")
+    assert not episode.exists()
+
+
+def test_the_clock_adds_up_over_resumes(workspace: Workspace) -> None:
+    clock = workspace.begin("collect")
+    write_json(clock.folder / "begun.json", {**clock.record, "seconds": 100.0})
+    again = workspace.begin("collect")
+    assert 100.0 <= again.seconds < 110.0
+    again.finish(3, "")
+    assert read_json(clock.folder / "done.json")["seconds"] >= 100.0
+
+
+def test_clearing_removes_what_lies_outside_the_folder(workspace: Workspace) -> None:
+    make(workspace, "evaluate")
+    (workspace.root / "evaluation.json").write_text("{}")
+    (workspace.root / "baselines").mkdir()
+    workspace.clear("evaluate")
+    assert not (workspace.root / "evaluation.json").exists() and (workspace.root / "baselines").exists()
+
+
+def test_a_damaged_marker_is_named(workspace: Workspace) -> None:
+    make(workspace, "collect")
+    (workspace.folder("collect") / "done.json").write_text("{")
+    with pytest.raises(ValueError, match=r"rollouts/done\.json is not valid JSON"):
+        workspace.status()
+
+
+def test_another_process_is_kept_out_and_told_who_is_in(workspace: Workspace) -> None:
+    program = (
+        "import sys; from pipeline.workspace import Workspace; w = Workspace(sys.argv[1])\n"
+        "with w.lock(): print('in', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(workspace.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "in\n"
+        assert workspace.owner() == other.pid
+        with pytest.raises(ValueError, match=rf"in use by process {other.pid}"), workspace.lock():
+            pass
+        other.kill()
+        other.wait()
+    with workspace.lock():  # the kernel freed it
+        pass
+    assert workspace.owner() is None
+
+
+def test_the_lock_is_free_after_an_error(workspace: Workspace) -> None:
+    with pytest.raises(RuntimeError), workspace.lock():
+        raise RuntimeError
+    with workspace.lock():
+        pass
+
+
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(ValueError, match=r"is not empty and has no config\.json \(it holds thesis\.tex\)"):
+        Workspace(tmp_path).check_free()
+    with pytest.raises(ValueError, match="is a file"):
+        Workspace(tmp_path / "thesis.tex").check_free()
+    with pytest.raises(ValueError, match="is no run folder"):
+        Workspace(tmp_path).status()
+
+
+def test_a_folder_whose_first_write_was_killed_is_free(tmp_path: Path) -> None:
+    for name in (".lock", "log.txt", "config.json.tmp"):
+        (tmp_path / name).write_text("")
+    Workspace(tmp_path).check_free()
+    Workspace(tmp_path / "new").check_free()
+
+
+def test_status_is_plain_json(workspace: Workspace) -> None:
+    json.dumps([vars(status) for status in workspace.status()], allow_nan=False)

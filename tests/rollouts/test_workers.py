@@ -1,0 +1,221 @@
+"""Pools: the same outcomes for any number of workers, and no failure that hangs or hides."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from envs.counting import Failure, counting_spec
+from envs.vector import make_slots
+from rollouts.host import check_code, host_class
+from rollouts.policy import BrownianPolicy
+from rollouts.run import Job, Runner
+from rollouts.workers import RayPool, SerialPool, WorkerError, open_pool
+
+SLOTS = 3
+
+
+def maker(failure=None, poison=None):
+    """A factory of runners with episodes of 3 to 13 steps; it pickles by value, so no worker must import this file."""
+    spec = counting_spec(20, failure=failure, frame_size=16)
+
+    class Uneven:
+        def __init__(self):
+            self.spec, self.slots, self.inner = spec, SLOTS, make_slots(spec, SLOTS)
+            self.left = np.zeros(SLOTS, np.int64)
+
+        def start(self, slot, seed):
+            self.left[slot] = 3 + seed * 7 % 11
+            return self.inner.start(slot, seed)
+
+        def step(self, slots, actions):
+            out = self.inner.step(slots, actions)
+            self.left[slots] -= 1
+            out.truncated[self.left[slots] == 0] = True
+            return out
+
+        def close(self):
+            self.inner.close()
+
+    class Poisoned(BrownianPolicy):
+        bad = np.zeros(SLOTS, bool)  # written by the workers: what travels to them must stay writable
+
+        def start(self, slot, job):
+            super().start(slot, job)
+            self.bad[slot] = job.index == poison
+
+        def act(self, slots, frames):
+            actions = super().act(slots, frames)
+            actions[self.bad[slots]] = np.nan
+            return actions
+
+    def describe(episode):
+        return episode.actions.tobytes() + episode.frames.tobytes()
+
+    return lambda: Runner(Uneven(), Poisoned(spec.action), record=describe)
+
+
+def jobs(n):
+    return [Job(i, 100 + i, candidate=i % 2, theta=np.full(3, i, np.float32)) for i in range(n)]
+
+
+def by_index(outcomes):
+    return sorted(outcomes, key=lambda outcome: outcome.index)
+
+
+def test_serial_pool_runs_again_and_again():
+    with open_pool(maker(), 0) as pool:
+        assert isinstance(pool, SerialPool) and pool.workers == 0 and pool.slots == SLOTS
+        first, second = by_index(pool.run(jobs(7))), by_index(pool.run(jobs(7)))
+    assert first == second and [o.index for o in first] == list(range(7))
+    assert [o.candidate for o in first] == [i % 2 for i in range(7)]
+
+
+def test_numbers_of_workers_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="workers"):
+        open_pool(maker(), -1)
+    with pytest.raises(ValueError, match="workers"):
+        RayPool(maker(), 0)
+
+
+def test_other_code_in_a_worker_is_refused():
+    here = host_class()().survey()
+    assert Path(here["origins"]["rollouts"]).is_file() and here["pid"] == os.getpid()
+    moved = {**here, "origins": {"envs": "/elsewhere/envs/__init__.py"}}
+    check_code(here, moved)  # the same code in another place will do
+    with pytest.raises(WorkerError, match=r"elsewhere.*install the same frmdn"):
+        check_code(here, {**moved, "code": "0"})
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """One pool for the tests that leave it whole."""
+    with RayPool(maker(), 2) as pool:
+        yield pool
+
+
+@pytest.mark.ray
+def test_ray_pool_equals_serial_pool(pool):
+    with SerialPool(maker()) as serial:
+        expected = by_index(serial.run(jobs(17)))
+    assert len({o.payload for o in expected}) == 17 and len({o.steps for o in expected}) == 11
+    assert by_index(pool.run(jobs(17))) == expected
+    assert by_index(pool.run(jobs(17))) == expected  # the next generation, on the same runners
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_nothing(pool, workers):
+    with RayPool(maker(), workers) as other:
+        assert other.workers == workers and other.slots == workers * SLOTS
+        assert by_index(other.run(jobs(11))) == by_index(pool.run(jobs(11)))
+
+
+@pytest.mark.ray
+def test_few_jobs_are_spread_over_the_workers(pool):
+    assert list(pool.run([])) == []
+    for n, sizes in ((1, [1, 0]), (2, [1, 1]), (5, [3, 2]), (40, [3, 3])):
+        queue = deque(jobs(n))
+        assert [len(share) for share in pool._shares(queue)] == sizes and len(queue) == n - sum(sizes)
+
+
+@pytest.mark.ray
+def test_a_run_left_early_does_not_leak_into_the_next(pool):
+    run = pool.run(jobs(40))
+    next(run)
+    with pytest.raises(ValueError, match="playing already"):
+        next(pool.run(jobs(1)))
+    run.close()
+    assert [o.index for o in by_index(pool.run([Job(i, i) for i in (90, 91, 92, 93)]))] == [90, 91, 92, 93]
+
+
+@pytest.mark.ray
+def test_workers_use_one_thread_each():
+    def make():
+        import os
+
+        import torch
+
+        raise RuntimeError(f"threads={torch.get_num_threads()} omp={os.environ['OMP_NUM_THREADS']}")
+
+    with pytest.raises(WorkerError, match="threads=1 omp=1"):
+        RayPool(make, 1)
+
+
+@pytest.mark.ray
+def test_an_exception_in_a_worker_comes_with_its_traceback():
+    failing = RayPool(maker(failure=Failure("raise", step=3, seed=104)), 1)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match="on purpose at step 3 of seed 104") as caught:
+        list(failing.run(jobs(12)))
+    assert time.monotonic() - start < 10
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    for piece in ("worker 0", "counting.py", "job 4, seed 104"):
+        assert piece in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    with pytest.raises(ValueError, match="closed"):
+        list(failing.run(jobs(1)))
+
+
+@pytest.mark.ray
+def test_a_policy_without_numbers_fails_the_run():
+    with pytest.raises(WorkerError, match=r"job 5, seed 105") as caught:
+        list(RayPool(maker(poison=5), 1).run(jobs(8)))
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.ray
+def test_a_worker_that_is_killed_fails_the_run():
+    dying = RayPool(maker(failure=Failure("kill", step=3, seed=105)), 1)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"(?s)worker 0 .*105.* died.*run the same command again"):
+        list(dying.run(jobs(12)))
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.ray
+def test_a_silent_worker_fails_the_run():
+    with RayPool(maker(failure=Failure("sleep", step=3, seed=102, seconds=60)), 1) as stuck:
+        stuck.silence = 2.0
+        start = time.monotonic()
+        with pytest.raises(WorkerError, match=r"worker 0 .*102.* silent for 2 s"):
+            list(stuck.run(jobs(12)))
+        assert time.monotonic() - start < 10
+
+
+@pytest.mark.ray
+def test_another_package_of_the_same_name_in_the_folder_does_no_harm(tmp_path):
+    """Ray puts the driver's folder in front of its workers' path; the driver's own packages must win."""
+    for name in ("envs", "rollouts", "agent"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('the wrong package')")
+    root = Path(host_class()().survey()["origins"]["rollouts"]).parents[1]
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "main.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "job" / "main.py", root], cwd=tmp_path, capture_output=True, text=True, timeout=200
+    )
+    assert done.stdout.strip() == "4", done.stderr
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from functools import partial
+from envs.counting import counting_spec
+from envs.vector import make_slots
+from rollouts.policy import RandomPolicy
+from rollouts.run import Job, Runner
+from rollouts.workers import RayPool
+
+spec = counting_spec(3)
+with RayPool(lambda: Runner(make_slots(spec, 2), RandomPolicy(spec.action)), 1) as pool:
+    print(len(list(pool.run(Job(i, i) for i in range(4)))))
+"""
