@@ -95,7 +95,7 @@ class MixtureHead(nn.Module):
             raise ValueError(f"event {event}, components {components} and rank {rank} must be at least 1")
         self.event, self.components = event, components
         self.rank = rank if precision == "low_rank" else 0
-        # Logits apart: K more columns would end the alignment of the large product's rows, which costs it half its speed.
+        # Logits apart: with K more columns the rows of the large product lose their alignment, and it half its speed.
         self.logits = nn.Linear(features, components)
         self.linear = nn.Linear(features, components * event * (2 + self.rank))
         if self.rank:

@@ -37,8 +37,6 @@ def squash(raw: Tensor) -> Tensor:
 def build(features: str = "zh", memory: bool = True, wrap: Callable[[Tensor], Tensor] = squash) -> Agent:
     torch.manual_seed(0)
     vision = ConvVAE(VisionConfig(latent=Z, decoder="fast"))
-    with torch.no_grad():
-        vision.moment_head.weight.mul_(20)  # fresh heads hardly depend on the picture
     model = Memory(MemoryConfig(latent=Z, action=A, hidden=H, components=2, flow_hidden=8)) if memory else None
     inputs = Z + H * (len(features) - 1)
     return Agent(vision, model, Linear(inputs), wrap, AgentConfig(features))

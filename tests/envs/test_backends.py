@@ -78,6 +78,16 @@ def test_leaving_the_field_costs_a_hundred_and_terminates(backend):
     assert 440 < len(seen) < 455
 
 
+def test_an_end_within_a_repeat_keeps_its_last_frame():
+    by_hand = constant(make_slots(CAR, 1, "envpool"), 1, (0.0, 0.1, 0.0), 1000)
+    whole, rest = divmod(len(by_hand), 4)
+    assert rest  # the end lies inside a repeat, or this test says nothing
+    seen = constant(make_slots(dataclasses.replace(CAR, repeat=4), 1, "envpool"), 1, (0.0, 0.1, 0.0), 1000)
+    assert len(seen) == whole + 1 and seen[-1].terminated[0]
+    assert seen[-1].rewards[0] == pytest.approx(-100 - 0.1 * (rest - 1), abs=1e-3)
+    np.testing.assert_array_equal(seen[-1].frames, by_hand[-1].frames)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_idle_episode_is_truncated_after_a_thousand_steps(backend):
     seen = constant(make_slots(CAR, 1, backend), 0, (0.0, 0.0, 0.0), 2000)

@@ -57,7 +57,7 @@ def test_a_seed_names_an_episode(backend):
         again = play(world, slot, 5)
         np.testing.assert_array_equal(again[0], frames)
         np.testing.assert_array_equal(again[1], rewards)
-    assert (play(world, 0, 6)[0] != frames).any()
+    assert (world.start(0, 6) != frames[0]).any()  # another seed is another track
     assert frames.shape == (13, 64, 64, 3) and frames.dtype == np.uint8
     world.close()
 
