@@ -19,9 +19,14 @@ FEATURES = ("z", "zh", "zhc")
 class Controller(Protocol):
     """Maps features to raw actions; parameter row p drives row p."""
 
-    inputs: int  # F
-    outputs: int  # A
-    size: int  # N, parameters per row
+    @property
+    def inputs(self) -> int: ...  # F
+
+    @property
+    def outputs(self) -> int: ...  # A
+
+    @property
+    def size(self) -> int: ...  # N, parameters per row
 
     def act(self, theta: Tensor, features: Tensor) -> Tensor:
         """theta f32[P,N], features f32[P,F] -> unbounded f32[P,A]."""

@@ -63,18 +63,18 @@ def test_bytes_and_unit_floats_are_the_same_picture() -> None:
 
 
 def test_loss_is_squared_error_plus_floored_divergence() -> None:
-    vision, frames = make(kl_floor=1.0, latent=5), pictures(6)
+    vision, frames = make(kl_floor=1.4, latent=5), pictures(6)
     with torch.no_grad():
-        vision.moment_head.weight.mul_(8)  # some images lie above the floor of 5 nats, and some below
+        vision.moment_head.weight.mul_(8)  # some images lie above the floor of 7 nats, and some below
     loss = vision.loss(frames, generator(3))
     posterior = vision.encode(frames)
     z = posterior.loc + posterior.scale * torch.randn(6, 5, generator=generator(3))
     squared = (vision.decode(z) - frames.float() / 255).square().flatten(1).sum(1)
     prior = torch.distributions.Normal(0.0, 1.0)
     kl = torch.distributions.kl_divergence(posterior, prior).sum(1)
-    assert bool((kl > 5).any()) and bool((kl < 5).any()), kl
+    assert bool((kl > 7).any()) and bool((kl < 7).any()), kl
     divergence = loss.total - loss.parts["reconstruction"]
-    torch.testing.assert_close(divergence, kl.clamp_min(5.0).mean(), rtol=1e-5, atol=2e-3)
+    torch.testing.assert_close(divergence, kl.clamp_min(7.0).mean(), rtol=1e-5, atol=2e-3)
     torch.testing.assert_close(loss.parts["reconstruction"], squared.mean(), rtol=1e-5, atol=1e-3)
     torch.testing.assert_close(loss.parts["kl"], kl.mean(), rtol=1e-5, atol=1e-4)
 
