@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
@@ -16,7 +17,7 @@ from .row import Row, measure
 BATCH, STEPS = 512, 8
 
 
-def dreaming(density: str) -> Callable[[], float]:
+def dreaming(density: Literal["frmdn", "rmdn"]) -> Callable[[], float]:
     """512 controllers, each in a dream of its own, as one batch."""
     torch.manual_seed(0)
     dream = Dream(Memory(MemoryConfig(density=density)).eval())

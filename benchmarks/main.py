@@ -6,12 +6,24 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-NAMES = ("collect", "agent", "vision", "memory", "dream")
+if TYPE_CHECKING:
+    from .row import Row
+
+LOOPS = {  # name -> module and function
+    "collect": ("collect", "collect"),
+    "agent": ("acting", "acting"),
+    "vision": ("vision", "vision"),
+    "memory": ("memory", "memory"),
+    "dream": ("dream", "dream"),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which loops: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which loops: {', '.join(LOOPS)} (default: all)")
     parser.add_argument("--seconds", type=float, default=30.0, help="time for each side of each row (default: 30)")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes or threads (default: cores)"
@@ -20,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    unknown = sorted(set(arguments.names) - set(NAMES))
+    unknown = sorted(set(arguments.names) - set(LOOPS))
     if unknown:
-        raise ValueError(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+        raise ValueError(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(LOOPS)}")
     rows = []
-    for name in arguments.names or NAMES:
+    for name in arguments.names or LOOPS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         row = _bench(name)(arguments.workers, arguments.seconds)
         rows.append(row.to_json())
@@ -39,16 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bench(name: str):  # type: ignore[no-untyped-def]
-    """Lazily, so that `frmdn --help` loads neither torch nor Ray."""
-    if name == "collect":
-        from .collect import collect as bench
-    elif name == "agent":
-        from .acting import acting as bench
-    elif name == "vision":
-        from .vision import vision as bench
-    elif name == "memory":
-        from .memory import memory as bench
-    else:
-        from .dream import dream as bench
+def _bench(name: str) -> Callable[[int, float], Row]:
+    """The measuring function of a loop, imported on demand: `frmdn --help` loads neither torch nor Ray."""
+    module, function = LOOPS[name]
+    bench: Callable[[int, float], Row] = getattr(import_module(f"{__package__}.{module}"), function)
     return bench

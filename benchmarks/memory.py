@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 
@@ -24,7 +25,7 @@ def batch() -> SequenceBatch:
     return SequenceBatch(z, a, nothing, nothing, nothing == 0)
 
 
-def training(density: str) -> Callable[[], float]:
+def training(density: Literal["frmdn", "rmdn"]) -> Callable[[], float]:
     """Our training loop on latents as the memory stage has them."""
     data, model = batch(), Memory(MemoryConfig(density=density))
     config = FitConfig(steps=STEPS, learning_rate=1e-4, clip=1.0)

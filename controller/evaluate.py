@@ -89,23 +89,27 @@ def evaluate(
     address: str | None = None,
     slots: int = 4,
     progress: Progress | None = None,
+    played: Mapping[int, Outcome] | None = None,
 ) -> EvaluationReport:
     """Play `episodes` whole episodes on `episode_seeds(seed, "evaluate", episodes)`; no stall rule, no shorter limit.
 
     `make_policy(spec, slots)` is called once in every worker and must therefore pickle. The number of workers changes
     the time that it takes and nothing else; `slots` is the batch of the policy, so keep it when comparing to the bit.
-    `progress(done, episodes, outcome)` is called as episodes end.
+    `progress(done, episodes, outcome)` is called as episodes end. Outcomes of an evaluation that was stopped, by
+    index, are taken from `played` and not played again.
     """
     if episodes < 1:
         raise ValueError(f"episodes must be at least 1, not {episodes}")
     begin = time.monotonic()
     seeds = episode_seeds(seed, "evaluate", episodes)
-    outcomes: dict[int, Outcome] = {}
-    with open_pool(functools.partial(_runner, spec, make_policy, slots), workers, address) as pool:
-        for outcome in pool.run([Job(i, s) for i, s in enumerate(seeds)]):
-            outcomes[outcome.index] = outcome
-            if progress is not None:
-                progress(len(outcomes), episodes, outcome)
+    outcomes = {i: outcome for i, outcome in (played or {}).items() if i < episodes and outcome.seed == seeds[i]}
+    jobs = [Job(i, s) for i, s in enumerate(seeds) if i not in outcomes]
+    if jobs:
+        with open_pool(functools.partial(_runner, spec, make_policy, slots), workers, address) as pool:
+            for outcome in pool.run(jobs):
+                outcomes[outcome.index] = outcome
+                if progress is not None:
+                    progress(len(outcomes), episodes, outcome)
     assert sorted(outcomes) == list(range(episodes)), f"{len(outcomes)} of {episodes} episodes were answered"
     return _report(spec, name, [outcomes[i] for i in range(episodes)], seed, time.monotonic() - begin)
 

@@ -104,10 +104,12 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
     work.report(0, episodes * len(contenders), "")
     reports: dict[str, EvaluationReport] = {}
 
-    def progress(name: str, done: int, total: int, outcome: Outcome) -> None:
+    def progress(name: str, log: History, done: int, total: int, outcome: Outcome) -> None:
+        log.append(asdict(outcome))
         work.report(done + total * len(reports), total * len(contenders), f"{name} {outcome.total:.0f}")
 
     for name, policy in contenders.items():
+        log = History(work.folder / f"{name}.jsonl", "index")  # every episode once, also across a kill
         reports[name] = evaluate(
             _official(session),
             policy,
@@ -116,7 +118,8 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
             seed=session.config.seed,
             workers=session.machine.workers,
             address=session.machine.address,
-            progress=partial(progress, name),
+            progress=partial(progress, name, log),
+            played={line["index"]: Outcome(**line) for line in log.cut(episodes - 1)},
         )
     return reports.pop("agent").with_baselines(reports)
 

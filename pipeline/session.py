@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 
-from agent.agent import Agent, AgentConfig, Controller
+from agent.agent import Agent, AgentConfig
 from agent.memory import Memory
 from agent.seeds import derive
 from agent.vision import ConvVAE
@@ -97,7 +96,7 @@ def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: Ag
     """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers."""
     hidden = memory.config.hidden if memory is not None else 0
     inputs = vision.config.latent + hidden * (len(config.features) - 1)
-    controller = cast(Controller, LinearController(inputs, spec.action.size))
+    controller = LinearController(inputs, spec.action.size)
     return Agent(vision, memory, controller, spec.action.squash, config)
 
 

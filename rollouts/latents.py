@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,13 +67,14 @@ class LatentStore(IndexedFolder):
         """Store an episode's latents; `origin` says of which episode and Vision they are."""
         arrays = {name: np.ascontiguousarray(getattr(latents, name)) for name in NAMES}
         about = {"format": FORMAT, "origin": origin, "checksum": str(_checksum(latents))}
-        self.put(index, save(arrays, metadata=about))
+        # one key: safetensors writes several in an order that changes from process to process
+        self.put(index, save(arrays, metadata={"about": json.dumps(about)}))
 
     def read(self, index: int) -> Latents:
         """The latents of a whole episode, checksum verified; raises StoreError naming a damaged file."""
         with self._open(index) as file:
             latents = Latents(**{name: file.get_tensor(name) for name in NAMES})
-            if str(_checksum(latents)) != file.metadata().get("checksum"):
+            if str(_checksum(latents)) != _about(file).get("checksum"):
                 raise ValueError("its checksum does not match")
             return latents
 
@@ -91,7 +93,7 @@ class LatentStore(IndexedFolder):
     def origin(self, index: int) -> str:
         """Of which episode and Vision the stored latents are."""
         with self._open(index) as file:
-            return file.metadata().get("origin", "")
+            return _about(file).get("origin", "")
 
     @contextmanager
     def _open(self, index: int) -> Iterator[Any]:
@@ -99,13 +101,19 @@ class LatentStore(IndexedFolder):
         remedy = "delete it and run the same command again: only that episode is encoded anew"
         try:
             with safe_open(path, framework="numpy") as file:
-                if (file.metadata() or {}).get("format") != FORMAT:
+                if _about(file).get("format") != FORMAT:
                     raise ValueError("it was not written by frmdn, or by another version")
                 yield file
         except FileNotFoundError as error:
             raise StoreError(f"{path} does not exist; encode this episode first") from error
         except (SafetensorError, ValueError, KeyError, OSError) as error:
             raise StoreError(f"{path} is damaged or foreign ({error}); {remedy}") from error
+
+
+def _about(file: Any) -> dict[str, str]:
+    """What `write` noted in the file; nothing where another program wrote it."""
+    about = json.loads((file.metadata() or {}).get("about", "{}"))
+    return about if isinstance(about, dict) else {}
 
 
 def encode_store(
