@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .run import Job
 
 CHUNK = 256  # actions that a noise policy draws at a time
+REACH = 1.5  # raw outputs of the Brownian walk: tanh(1.5) = 0.91, nearly the whole box
 GRID = 8  # RandomLinearPolicy sees GRID x GRID grey cells
 
 
@@ -59,11 +60,13 @@ class RandomPolicy(NoisePolicy):
 
 
 class BrownianPolicy(NoisePolicy):
-    """Actions that wander: a random walk reflected at the borders of the box, or a sticky choice if discrete.
+    """Actions that wander: a random walk of the raw outputs that a controller would give, or a sticky discrete choice.
 
-    `step` is the walk's standard deviation per step as a fraction of the box's width; a discrete action is
-    replaced by a uniform one with probability `step` per step. Uniform noise averages out to standing still;
-    a walk drives somewhere (the "brown" sampling of world-model replications).
+    raw walks in [-REACH, REACH], reflected at both ends, and the codec squashes it; `step` is the walk's standard
+    deviation per step as a fraction of that width. A discrete action is replaced by a uniform one with probability
+    `step` per step. Uniform noise averages out to standing still; a walk drives somewhere (the "brown" sampling of
+    world-model replications). It walks before the squashing and not in the box, where a car's brake, on average half
+    down, would hold it where it started.
     """
 
     def __init__(self, codec: ActionCodec, step: float = 0.1) -> None:
@@ -76,14 +79,13 @@ class BrownianPolicy(NoisePolicy):
         return self._walk(rng) if self.codec.kind == "box" else self._sticky(rng)
 
     def _walk(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        low, high = (np.asarray(bound, np.float64) for bound in (self.codec.low, self.codec.high))
-        free = rng.random(len(low))  # position in units of the box, as if there were no borders
+        free = rng.random(self.codec.size)  # position in units of the width, as if there were no borders
         while True:
-            path = free + self.step * rng.standard_normal((CHUNK, len(low))).cumsum(0)
+            path = free + self.step * rng.standard_normal((CHUNK, self.codec.size)).cumsum(0)
             free = path[-1]
             unit = 1 - np.abs(1 - path % 2)  # folding the free walk reflects it at 0 and 1
-            # Rounding to float32 may step over a border by one unit in the last place.
-            yield np.clip(low + unit * (high - low), low, high).astype(np.float32)
+            raw = torch.from_numpy((REACH * (2 * unit - 1)).astype(np.float32))
+            yield self.codec.squash(raw).numpy()
 
     def _sticky(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         last = self.codec.sample(rng, 1)

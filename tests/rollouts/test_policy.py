@@ -13,8 +13,8 @@ from agent.agent import Agent, AgentConfig
 from agent.memory import Memory, MemoryConfig
 from agent.vision import ConvVAE, VisionConfig
 from controller.linear import LinearController
-from envs.spec import ActionCodec
-from rollouts.policy import AgentPolicy, BrownianPolicy, RandomLinearPolicy, RandomPolicy, grey_cells
+from envs.spec import ActionCodec, get_spec
+from rollouts.policy import REACH, AgentPolicy, BrownianPolicy, RandomLinearPolicy, RandomPolicy, grey_cells
 from rollouts.run import Job
 
 BOX = ActionCodec("box", (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.5, 0.0))
@@ -67,14 +67,21 @@ def test_random_is_uniform_and_independent():
 
 @pytest.mark.parametrize("step", [0.05, 0.2])
 def test_brownian_is_a_reflected_walk(step):
-    actions = path(BrownianPolicy(BOX, step), seed=1, steps=5000)
-    unit = (actions - BOX.low) / (np.array(BOX.high) - BOX.low)
+    codec = ActionCodec("box", low=(-1.0, -1.0), high=(1.0, 1.0), rest=(0.0, 0.0))  # squash is tanh
+    raw = np.arctanh(path(BrownianPolicy(codec, step), seed=1, steps=5000))
+    assert np.abs(raw).max() <= REACH + 1e-5
+    unit = (raw / REACH + 1) / 2
     inside = (unit[:-1] > 5 * step) & (unit[:-1] < 1 - 5 * step)  # where no step reaches a border
     if step == 0.05:
         np.testing.assert_allclose(np.diff(unit, axis=0)[inside].std(), step, rtol=0.05)
     assert np.abs(np.diff(unit, axis=0)).max() < 5.5 * step  # also from one drawn piece to the next
     np.testing.assert_allclose(np.histogram(unit, 4, (0, 1))[0] / unit.size, 0.25, atol=0.08)  # all over the box
     assert ((unit == 0) | (unit == 1)).mean() < 0.01  # reflected, not stuck to the border
+
+
+def test_brownian_lets_the_brake_go():
+    brake = path(BrownianPolicy(get_spec("CarRacing-v3").action), seed=1, steps=5000)[:, 2]
+    assert 0.35 < (brake == 0).mean() < 0.65  # a walk inside the box would brake all the time, and the car never move
 
 
 def test_brownian_sticks_to_a_discrete_action():
