@@ -1,0 +1,64 @@
+"""One agent on both back ends: `python -m benchmarks.backends runs/quick --episodes 32`.
+
+Evaluation is always on the official environment; this says how far a score on EnvPool,
+where agents are evolved, differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from agent.seeds import episode_seeds
+from controller.evaluate import bootstrap_ci
+from envs import make_slots
+from pipeline.acting_stages import agent_policy
+from pipeline.session import Session, open_session
+from rollouts.collect import PolicyFactory
+from rollouts.run import Job, Runner
+from rollouts.workers import open_pool
+
+SLOTS = 4
+
+
+def make_runner(session_spec: Any, factory: PolicyFactory, backend: str) -> Runner:
+    """Whole episodes, no stall rule: what the evaluation plays, on a back end of choice."""
+    return Runner(make_slots(session_spec, SLOTS, backend), factory(session_spec, SLOTS))
+
+
+def measure(session: Session, episodes: int, backend: str, workers: int) -> dict[str, Any]:
+    """Returns on the held-out seeds; a seed means another track on the other back end, so compare the distributions."""
+    agent, seed = session.agent(), session.config.seed
+    seeds = episode_seeds(seed, "evaluate", episodes)
+    factory = agent_policy(agent, session.theta(agent))
+    with open_pool(partial(make_runner, session.spec, factory, backend), workers) as pool:
+        outcomes = sorted(pool.run([Job(i, s) for i, s in enumerate(seeds)]), key=lambda outcome: outcome.index)
+    returns = [outcome.total for outcome in outcomes]
+    return {
+        "backend": backend,
+        "episodes": episodes,
+        "mean": float(np.mean(returns)),
+        "std": float(np.std(returns, ddof=1)),
+        "ci95": list(bootstrap_ci(returns, seed)),
+        "returns": returns,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="a finished run folder")
+    parser.add_argument("--episodes", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    session = open_session(options.run)
+    rows = [measure(session, options.episodes, name, options.workers) for name in ("gymnasium", "envpool")]
+    print(json.dumps(rows, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Finished run folders as a JSON list: `python -m benchmarks.results runs/a runs/b > docs/results/car_racing.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+STAGES = {
+    "collect": "rollouts",
+    "vision": "vision",
+    "encode": "latents",
+    "memory": "memory",
+    "evolve": "controller",
+    "evaluate": "evaluation",
+    "report": "report",
+}
+
+
+def summarise(folder: Path) -> dict[str, Any]:
+    """Preset settings, seconds by stage, cores, last figures of the histories and the whole evaluation of one run."""
+    config = json.loads((folder / "config.json").read_text())
+    done = {name: json.loads((folder / place / "done.json").read_text()) for name, place in STAGES.items()}
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    for baseline in evaluation["baselines"].values():
+        baseline.pop("versions", None)  # the same as the agent's
+    evolution = _lines(folder / "controller" / "history.jsonl")
+    return {
+        "run": folder.name,
+        "density": config["memory"]["density"],
+        "seed": config["seed"],
+        "seconds": {name: record["seconds"] for name, record in done.items()},
+        "seconds_total": round(sum(record["seconds"] for record in done.values()), 1),
+        "cores": os.cpu_count(),
+        "results": {name: record["result"] for name, record in done.items()},
+        "memory_validation_nll_per_dim": _last(folder / "memory", "validation_nll_per_dim"),
+        "vision_validation_reconstruction": _last(folder / "vision", "validation_reconstruction"),
+        "search": {
+            "episodes": sum(line["episodes"] for line in evolution),
+            "steps": sum(line["steps"] for line in evolution),
+            "steps_per_second": sum(line["steps"] for line in evolution) / sum(line["seconds"] for line in evolution),
+            "validation": [[line["generation"], line["validation"]] for line in evolution if "validation" in line],
+        },
+        "config": config,
+        "evaluation": evaluation,
+    }
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _last(folder: Path, key: str) -> float:
+    return float([line[key] for line in _lines(folder / "history.jsonl") if key in line][-1])
+
+
+if __name__ == "__main__":
+    print(json.dumps([summarise(Path(argument)) for argument in sys.argv[1:]], indent=1))
