@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,18 +37,19 @@ examples:
 Kill it anywhere and call the same command again: it goes on after the last finished episode, checkpoint or generation.
 All settings of a run stand in its config.json; --set takes any of them as section.key=value.
 """
-INTERRUPTED = 130  # as shells report it
+INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 1 otherwise."""
+    """0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM, 1 otherwise."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser(bench=words[:1] == ["bench"]).parse_args(words)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(options.function(options) or 0)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("frmdn: interrupted; run the same command again: it goes on", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if stop.args else INTERRUPTED
     except BrokenPipeError:  # e.g. `frmdn status | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -57,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         print(f"frmdn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+def _terminate(number: int, frame: object) -> None:
+    """SIGTERM, as `docker stop` sends it, ends like Ctrl-C: in order."""
+    raise KeyboardInterrupt(number)
 
 
 def _is_users(error: Exception) -> bool:

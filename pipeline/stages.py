@@ -22,6 +22,7 @@ class Stage:
     settings: tuple[str, ...]  # keys of the run's configuration on which its artefacts depend
     unit: str  # what it can be resumed after
     help: str
+    products: str  # glob in the folder: one file per episode, or the one file that the stage is for
     grows: str | None = None  # the setting that says how many units: raising it keeps the units that are there
 
 
@@ -33,6 +34,7 @@ STAGES = (
         ("env", "seed", "backend", "collect"),
         "episodes",
         "play and store episodes",
+        "episodes/*.h5",
         grows="collect.episodes",
     ),
     Stage(
@@ -42,8 +44,11 @@ STAGES = (
         ("seed", "vision", "vision_fit", "vision_data"),
         "steps",
         "train the ConvVAE on the stored frames",
+        "model.safetensors",
     ),
-    Stage("encode", "latents", ("collect", "vision"), (), "episodes", "encode the episodes into latents"),
+    Stage(
+        "encode", "latents", ("collect", "vision"), (), "episodes", "encode the episodes into latents", "*.safetensors"
+    ),
     Stage(
         "memory",
         "memory",
@@ -51,6 +56,7 @@ STAGES = (
         ("seed", "memory", "memory_fit", "memory_data"),
         "steps",
         "train the memory on the latents",
+        "model.safetensors",
     ),
     Stage(
         "evolve",
@@ -59,6 +65,7 @@ STAGES = (
         ("env", "seed", "backend", "agent", "search"),
         "generations",
         "evolve the controller with CMA-ES",
+        "mean.safetensors",
         grows="search.generations",
     ),
     Stage(
@@ -68,6 +75,7 @@ STAGES = (
         ("env", "seed", "agent", "evaluate"),
         "episodes",
         "play held-out seeds of the official environment",
+        "agent.jsonl",
     ),
     Stage(
         "report",
@@ -76,6 +84,7 @@ STAGES = (
         (),
         "parts",
         "write report.html, the video and the TensorBoard files",
+        "../report.html",
     ),
 )
 BY_NAME = {stage.name: stage for stage in STAGES}

@@ -139,7 +139,15 @@ class Workspace:
         if done is None:
             amount = f"{record.get('units', 0)} of {record.get('total', '?')} {stage.unit}"
             return StageStatus(stage.name, "partial", amount, seconds)
+        found, wanted = self._products(stage, record)
+        if found < wanted:
+            return StageStatus(stage.name, "partial", f"{wanted - found} of its {wanted} files are gone", seconds)
         return StageStatus(stage.name, "done", f"{record['units']} {stage.unit}", seconds)
+
+    def _products(self, stage: Stage, record: Mapping[str, Any]) -> tuple[int, int]:
+        """How many files of a stage that was done are there, and how many there should be."""
+        wanted = int(record["units"]) if "*" in stage.products else 1
+        return sum(1 for _ in self.folder(stage.name).glob(stage.products)), wanted
 
     def _stale(
         self, stage: Stage, record: Mapping[str, Any], prints: Mapping[str, str], before: Mapping[str, StageStatus]
@@ -179,9 +187,20 @@ class Workspace:
             self.clear(name)
             record = {"inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
         else:
-            (self.folder(name) / "done.json").unlink(missing_ok=True)
+            self._reopen(name, record, size)
         record |= {"fingerprint": fingerprints(config)[name], "root": root, "size": size}
         return StageClock(self.folder(name), record)
+
+    def _reopen(self, name: str, record: dict[str, Any], size: int) -> None:
+        """Go on with a stage. One that was done, and only lost files, makes them again as they were: it keeps its time
+        of finishing, by which the stages behind it know it."""
+        done = self.done(name)
+        if record["size"] < size:
+            record.pop("finished", None)
+        elif done is not None:
+            record["finished"] = done["finished"]
+            write_json(self.folder(name) / "begun.json", record)
+        (self.folder(name) / "done.json").unlink(missing_ok=True)
 
     def clear(self, name: str) -> None:
         """Remove all artefacts of a stage; done.json first, so that a kill in between never leaves a lie."""
@@ -217,7 +236,7 @@ class StageClock:
     def finish(self, units: int, result: str) -> None:
         """Mark the stage as done; `result` is one line for people."""
         self.record |= {"units": units, "total": units}
-        finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+        finished = self.record.get("finished") or datetime.now(UTC).isoformat(timespec="milliseconds")
         seconds = round(self.seconds, 2)
         kept = {key: self.record[key] for key in ("fingerprint", "inputs")}
         self._write()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -243,13 +245,22 @@ def _connect(address: str | None) -> Any:
     if not address:
         # A store of its own size: Ray would take 30 % of the memory. It moves to /tmp where /dev/shm is smaller.
         options = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    with _environment(QUIET):
+    with _environment(QUIET), _handler(signal.SIGTERM):
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError as error:
             raise ValueError(f"no Ray cluster answers at {address!r}; start one with `ray start --head`") from error
     _local_ray = not address
     return ray
+
+
+@contextmanager
+def _handler(number: signal.Signals) -> Iterator[None]:
+    """Leave the handler of a signal to the program: Ray's own prints a trace of its C++ and aborts."""
+    before = signal.getsignal(number)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(number, before)
 
 
 @contextmanager
