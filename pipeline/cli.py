@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM, 1 otherwise."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser(bench=words[:1] == ["bench"]).parse_args(words)
-    signal.signal(signal.SIGTERM, _terminate)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(options.function(options) or 0)
     except KeyboardInterrupt as stop:
@@ -59,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         print(f"frmdn: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(number: int, frame: object) -> None:

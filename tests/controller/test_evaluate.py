@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_the_order_of_finishing_does_not_matter(monkeypatch: pytest.MonkeyPatch)
     forwards = run()
     monkeypatch.setattr(controller.evaluate, "open_pool", lambda make, workers, address: Backwards(make))
     assert (run().returns, run().seeds) == (forwards.returns, forwards.seeds)
+
+
+def test_a_stopped_evaluation_plays_only_what_is_left() -> None:
+    whole: list[Outcome] = []
+    report = run(episodes=4, progress=lambda done, total, outcome: whole.append(outcome))
+    seen: list[int] = []
+    played = {outcome.index: outcome for outcome in whole if outcome.index in (0, 2)}
+    again = run(episodes=4, played=played, progress=lambda done, total, outcome: seen.append(outcome.index))
+    assert again.returns == report.returns and sorted(seen) == [1, 3]
+    foreign = {0: replace(whole[0], seed=whole[0].seed + 1, total=1e6)}  # of another root seed: not to be believed
+    assert run(episodes=4, played=foreign).returns == report.returns
 
 
 def test_progress_counts_the_episodes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -100,6 +101,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFi
         (FileNotFoundError("no such file: x"), 2, "frmdn: no such file: x\n"),
         (RuntimeError("a bug"), 1, "Traceback"),
         (KeyboardInterrupt(), 130, "run the same command again"),
+        (KeyboardInterrupt(15), 143, "run the same command again"),
     ],
 )
 def test_exit_codes(
@@ -111,6 +113,12 @@ def test_exit_codes(
     monkeypatch.setattr(commands, "show_status", fail)
     assert main(["status", "--run", "x"]) == code
     assert text in capsys.readouterr().err
+
+
+def test_sigterm_ends_in_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(commands, "show_status", lambda options: signal.raise_signal(signal.SIGTERM))
+    assert main(["status", "--run", "x"]) == 143
+    assert "run the same command again" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:

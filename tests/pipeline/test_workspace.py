@@ -14,7 +14,7 @@ from envs.spec import get_spec
 from pipeline.config import override, to_json
 from pipeline.files import read_json, write_json
 from pipeline.presets import preset
-from pipeline.stages import STAGES, fingerprints
+from pipeline.stages import BY_NAME, STAGES, fingerprints
 from pipeline.workspace import Workspace
 
 
@@ -32,7 +32,11 @@ def workspace(tmp_path: Path, plain: dict[str, Any]) -> Workspace:
 
 def make(workspace: Workspace, *names: str) -> None:
     for name in names:
-        workspace.begin(name).finish(5, "made")
+        clock, products = workspace.begin(name), BY_NAME[name].products
+        for path in {workspace.folder(name) / products.replace("*", str(i)) for i in range(5)}:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        clock.finish(5, "made")
 
 
 def states(workspace: Workspace) -> dict[str, str]:
@@ -81,6 +85,17 @@ def test_a_stage_made_again_makes_stale_what_was_made_from_it(workspace: Workspa
     make(workspace, "vision")  # the same settings, but other weights: a training is only repeatable on one machine
     status = workspace.status()[2]
     assert (status.state, status.why) == ("stale", "vision was made again after it")
+
+
+def test_a_lost_file_is_noticed_and_made_again_without_redoing_what_was_made_from_it(workspace: Workspace) -> None:
+    make(workspace, "collect", "vision", "encode")
+    (workspace.folder("collect") / "episodes" / "3.h5").unlink()
+    assert states(workspace)["collect"] == "partial"
+    assert workspace.status()[0].why == "1 of its 5 files are gone"
+    make(workspace, "collect")
+    assert [states(workspace)[name] for name in ("collect", "vision", "encode")] == ["done"] * 3
+    (workspace.folder("vision") / "model.safetensors").unlink()
+    assert states(workspace)["vision"] == "partial"
 
 
 def test_the_settings_of_the_machine_do_not_matter(workspace: Workspace) -> None:
