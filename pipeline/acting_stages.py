@@ -109,7 +109,7 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
         work.report(done + total * len(reports), total * len(contenders), f"{name} {outcome.total:.0f}")
 
     for name, policy in contenders.items():
-        log = History(work.folder / f"{name}.jsonl", "index")  # every episode once, also across a kill
+        log = History(_played(session, work, name), "index")  # every episode once, also across a kill
         reports[name] = evaluate(
             _official(session),
             policy,
@@ -122,6 +122,12 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
             played={line["index"]: Outcome(**line) for line in log.cut(episodes - 1)},
         )
     return reports.pop("agent").with_baselines(reports)
+
+
+def _played(session: Session, work: Work, name: str) -> Path:
+    """Where the episodes of a contender are kept: those of the random policy beside the stage, for another agent of
+    this run changes nothing about them."""
+    return (session.workspace.root / "baselines" if name == "random" else work.folder) / f"{name}.jsonl"
 
 
 def agent_policy(agent: Agent, theta: np.ndarray) -> PolicyFactory:

@@ -42,7 +42,7 @@ PRESETS: dict[str, Settings] = {
             "checkpoint_every": 100,
         },
         "vision_data": {"batch": 128},
-        "memory": {"hidden": 128},  # half the published size: fewer parameters for the search, 483
+        "memory": {"hidden": 128},  # half the published size: quicker to train and to run, 483 parameters to search
         "memory_fit": {
             "steps": 800,
             "learning_rate": 2e-3,
