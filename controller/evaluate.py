@@ -22,6 +22,7 @@ from rollouts.run import Job, Outcome, Runner
 from rollouts.workers import open_pool
 
 BACKEND = "gymnasium"  # the official environment, whatever trained the agent
+SLOTS = 4  # of a worker: the batch of the policy, whose last digits depend on it, so the same for every evaluation
 RESAMPLES = 10_000
 PACKAGES = {
     "frmdn": ("frmdn",),
@@ -87,7 +88,7 @@ def evaluate(
     seed: int,
     workers: int,
     address: str | None = None,
-    slots: int = 4,
+    slots: int = SLOTS,
     progress: Progress | None = None,
     played: Mapping[int, Outcome] | None = None,
 ) -> EvaluationReport:

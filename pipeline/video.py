@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agent.agent import Agent, AgentState
+from controller.evaluate import SLOTS
 from envs.spec import EnvSpec
 from envs.vector import make_slots
 from rollouts.episode import Episode
+from rollouts.policy import AgentPolicy
 from rollouts.run import Job, Runner, run_episodes
 
 from .panels import compose
@@ -57,21 +59,17 @@ class DriveRecord:
         return float(self.rewards.sum())
 
 
-class Watcher:
-    """A policy of one slot that acts as the agent does and keeps its state after each action."""
+class Watcher(AgentPolicy):
+    """Acts as the evaluated agent does, to the last digit, and keeps its state after each action."""
 
-    def __init__(self, agent: Agent, theta: Tensor) -> None:
-        self.agent, self.theta = agent, theta.reshape(1, -1)
-        self.state = agent.initial(1)
+    def __init__(self, agent: Agent, theta: NDArray[np.float32]) -> None:
+        super().__init__(agent, SLOTS, theta)
         self.states: list[AgentState] = []  # entry t: after action t, before frame t+1
 
-    def start(self, slot: int, job: Job) -> None:
-        self.state, self.states = self.agent.initial(1), []
-
     def act(self, slots: NDArray[np.int64], frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        actions, self.state = self.agent.act(torch.from_numpy(frames), self.state, self.theta)
-        self.states.append(self.state)
-        return np.asarray(actions.numpy(), np.float32)
+        actions = super().act(slots, frames)
+        self.states.append(self.state_of(0))
+        return actions
 
 
 def record_agent(
@@ -81,7 +79,7 @@ def record_agent(
 
     theta f32[N] are the controller's parameters. `max_steps` ends the episode early; None: the environment's limit.
     """
-    watcher = Watcher(agent, torch.as_tensor(np.asarray(theta), dtype=torch.float32))
+    watcher = Watcher(agent, np.asarray(theta, np.float32))
     runner = Runner(make_slots(spec, 1, "gymnasium"), watcher, max_steps=max_steps, record=lambda episode: episode)
     try:
         (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])

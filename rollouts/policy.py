@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from agent.seeds import derive
 
 if TYPE_CHECKING:
-    from agent.agent import Agent
+    from agent.agent import Agent, AgentState
     from envs.spec import ActionCodec
 
     from .run import Job
@@ -147,7 +147,7 @@ class AgentPolicy:
     def __init__(self, agent: Agent, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
         self.agent, self.slots = agent, slots
         self._fresh = agent.initial(1)
-        self._state = _clone(agent.initial(slots))
+        self._state = _map(Tensor.clone, agent.initial(slots))  # initial states may share or expand storage
         self._device = self._fresh.z.device
         self._default = None if theta is None else self._check(theta, "theta")
         self._theta = torch.zeros(slots, agent.controller.size, device=self._device)  # [S,N]
@@ -178,6 +178,10 @@ class AgentPolicy:
             _assign(self._state, rows, state, rows)
         return actions[rows].cpu().numpy()
 
+    def state_of(self, slot: int) -> AgentState:
+        """A copy of the agent's state in one slot, as a batch of one."""
+        return _map(lambda tensor: tensor[slot : slot + 1].clone(), self._state)
+
     def _check(self, theta: np.ndarray | Tensor, name: str) -> Tensor:
         vector = torch.tensor(
             np.asarray(theta), dtype=torch.float32, device=self._device
@@ -189,11 +193,11 @@ class AgentPolicy:
         return vector
 
 
-def _clone(state: Any) -> Any:
-    """A deep copy of nested named tuples of tensors: initial states may share or expand storage."""
+def _map(change: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """`change` applied to every tensor of nested named tuples; None stays None."""
     if isinstance(state, tuple):
-        return type(state)(*map(_clone, state))
-    return state.clone() if isinstance(state, Tensor) else state
+        return type(state)(*(_map(change, part) for part in state))
+    return change(state) if isinstance(state, Tensor) else state
 
 
 def _assign(target: Any, rows: Any, source: Any, source_rows: Any = slice(None)) -> None:
