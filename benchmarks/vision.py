@@ -87,14 +87,14 @@ def multiplications() -> float:
 
 
 def vision(workers: int, seconds: float) -> Row:
-    """The same published model on both sides; what the fast decoder adds stands in the note."""
+    """Ours as the quick preset trains it, with the fast decoder; the published model on both sides is in the note."""
     torch.set_num_threads(workers)
     rates = measure(
         {
-            "ours": training("paper"),
+            "ours": training("fast"),
+            "paper": training("paper"),
             "classical": classical_training(),
             "limit": arithmetic(),
-            "fast": training("fast"),
         },
         seconds,
     )
@@ -105,7 +105,7 @@ def vision(workers: int, seconds: float) -> Row:
         rates["ours"] / rates["classical"],
         "images/s",
         rates["limit"],
-        f"trained, batch {BATCH}, {workers} threads, paper decoder on both sides; "
-        f"fast decoder {rates['fast']:.0f} images/s ({rates['fast'] / rates['classical']:.1f}x); "
-        "limit: all multiplications at the speed of a 1024^3 bf16 product",
+        f"trained, batch {BATCH}, {workers} threads, fast decoder against the published model in float32; with the "
+        f"published decoder on both sides {rates['paper']:.0f} images/s ({rates['paper'] / rates['classical']:.1f}x); "
+        "limit: the published model's multiplications, all at the speed of a 1024^3 bf16 product",
     )
