@@ -54,8 +54,8 @@ PRESETS: dict[str, Settings] = {
         "search": {
             "population": 64,
             "episodes": 1,
-            "generations": 32,
-            "sigma": 0.05,  # half the published one: twice as fast for as long as this search lasts
+            "generations": 26,
+            "sigma": 0.1,
             "slots": 16,
             "stall_steps": 50,
             "max_steps": 500,
