@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 
 from agent.seeds import episode_seeds
-from controller.evaluate import bootstrap_ci
-from envs import make_slots
+from controller.evaluate import SLOTS, bootstrap_ci
+from envs import EnvSpec, make_slots
 from pipeline.acting_stages import agent_policy
 from pipeline.session import Session, open_session
 from rollouts.collect import PolicyFactory
 from rollouts.run import Job, Runner
 from rollouts.workers import open_pool
 
-SLOTS = 4
 
-
-def make_runner(session_spec: Any, factory: PolicyFactory, backend: str) -> Runner:
+def make_runner(spec: EnvSpec, factory: PolicyFactory, backend: str) -> Runner:
     """Whole episodes, no stall rule: what the evaluation plays, on a back end of choice."""
-    return Runner(make_slots(session_spec, SLOTS, backend), factory(session_spec, SLOTS))
+    return Runner(make_slots(spec, SLOTS, backend), factory(spec, SLOTS))
 
 
 def measure(session: Session, episodes: int, backend: str, workers: int) -> dict[str, Any]:

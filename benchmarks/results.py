@@ -8,25 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STAGES = {
-    "collect": "rollouts",
-    "vision": "vision",
-    "encode": "latents",
-    "memory": "memory",
-    "evolve": "controller",
-    "evaluate": "evaluation",
-    "report": "report",
-}
+from pipeline.files import History, read_json
+from pipeline.stages import STAGES
 
 
 def summarise(folder: Path) -> dict[str, Any]:
     """Preset settings, seconds by stage, cores, last figures of the histories and the whole evaluation of one run."""
-    config = json.loads((folder / "config.json").read_text())
-    done = {name: json.loads((folder / place / "done.json").read_text()) for name, place in STAGES.items()}
-    evaluation = json.loads((folder / "evaluation.json").read_text())
+    config, evaluation = read_json(folder / "config.json"), read_json(folder / "evaluation.json")
+    done = {stage.name: read_json(folder / stage.folder / "done.json") for stage in STAGES}
     for baseline in evaluation["baselines"].values():
         baseline.pop("versions", None)  # the same as the agent's
-    evolution = _lines(folder / "controller" / "history.jsonl")
+    evolution = History(folder / "controller" / "history.jsonl", "generation").read()
     return {
         "run": folder.name,
         "density": config["memory"]["density"],
@@ -48,12 +40,8 @@ def summarise(folder: Path) -> dict[str, Any]:
     }
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 def _last(folder: Path, key: str) -> float:
-    return float([line[key] for line in _lines(folder / "history.jsonl") if key in line][-1])
+    return float([line[key] for line in History(folder / "history.jsonl", "step").read() if key in line][-1])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -119,15 +120,19 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
             workers=session.machine.workers,
             address=session.machine.address,
             progress=partial(progress, name, log),
-            played={line["index"]: Outcome(**line) for line in log.cut(episodes - 1)},
+            played={line["index"]: Outcome(**line) for line in log.cut(sys.maxsize)},
         )
     return reports.pop("agent").with_baselines(reports)
 
 
 def _played(session: Session, work: Work, name: str) -> Path:
     """Where the episodes of a contender are kept: those of the random policy beside the stage, for another agent of
-    this run changes nothing about them."""
-    return (session.workspace.root / "baselines" if name == "random" else work.folder) / f"{name}.jsonl"
+    this run changes nothing about them. Another world or step limit does, so both are in the name."""
+    if name != "random":
+        return work.folder / f"{name}.jsonl"
+    official = _official(session)
+    key = digest({"env": official.id, "max_steps": official.max_steps})[:8]
+    return session.workspace.root / "baselines" / f"random-{key}.jsonl"
 
 
 def agent_policy(agent: Agent, theta: np.ndarray) -> PolicyFactory:

@@ -75,7 +75,7 @@ STAGES = (
         ("env", "seed", "agent", "evaluate"),
         "episodes",
         "play held-out seeds of the official environment",
-        "agent.jsonl",
+        "../evaluation.json",
     ),
     Stage(
         "report",

@@ -258,9 +258,11 @@ def _connect(address: str | None) -> Any:
 def _handler(number: signal.Signals) -> Iterator[None]:
     """Leave the handler of a signal to the program: Ray's own prints a trace of its C++ and aborts."""
     before = signal.getsignal(number)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(number, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, before)
 
 
 @contextmanager

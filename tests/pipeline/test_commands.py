@@ -164,6 +164,27 @@ def test_evaluating_on_more_episodes_prints_and_keeps_the_runs_own(
     assert states(finished) == STATES
 
 
+def replace(finished: Path, setting: str) -> dict[str, Any]:
+    assert main(["run", "--out", str(finished), "--workers", "0", "--set", setting, "--replace"]) == 0
+    return read_json(finished / "evaluation.json")["baselines"]["random"]
+
+
+def test_the_random_policy_is_not_played_again_for_another_agent_but_for_another_limit(finished: Path) -> None:
+    (kept,) = (finished / "baselines").glob("random-*.jsonl")
+    before = kept.read_text()
+    replace(finished, "search.sigma=0.2")
+    assert kept.read_text() == before
+    assert replace(finished, "evaluate.max_steps=4")["lengths"] == [4, 4]  # not those of the longer episodes
+
+
+def test_a_lost_evaluation_is_written_again_from_its_episodes(finished: Path) -> None:
+    own = read_json(finished / "evaluation.json")
+    (finished / "evaluation.json").unlink()
+    assert states(finished)["evaluate"] == "partial"
+    assert main(["evaluate", "--run", str(finished), "--workers", "0"]) == 0
+    assert read_json(finished / "evaluation.json")["returns"] == own["returns"]
+
+
 def test_baselines_get_the_same_budget(finished: Path) -> None:
     before = finish_times(finished)
     assert main(["run", "--out", str(finished), "--workers", "0", "--baselines", "--replace"]) == 0
