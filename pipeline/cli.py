@@ -24,7 +24,7 @@ STAGE_EPILOG = """examples:
 """
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
-  quick     about a quarter of an hour on two cores
+  quick     about twenty minutes on two cores
   standard  hours on a workstation
   paper     the published settings of World Models; days on many cores
 

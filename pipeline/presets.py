@@ -30,7 +30,7 @@ PRESETS: dict[str, Settings] = {
         "search": {"population": 4, "episodes": 1, "generations": 2, "slots": 2, "stall_steps": 50, "max_steps": 100},
         "evaluate": {"episodes": 2, "max_steps": 200},
     },
-    # About a quarter of an hour on two cores.
+    # About twenty minutes on two cores.
     "quick": {
         "collect": {"episodes": 192, "policy": "brownian", "max_steps": 500, "slots": 8},
         "vision": {"decoder": "fast"},
@@ -54,11 +54,10 @@ PRESETS: dict[str, Settings] = {
         "search": {
             "population": 64,
             "episodes": 1,
-            "generations": 26,
+            "generations": 30,
             "sigma": 0.1,
             "slots": 16,
-            "stall_steps": 50,
-            "max_steps": 500,
+            "stall_steps": 50,  # hopeless candidates end early; the others must keep the road for a whole lap
         },
         "evaluate": {"episodes": 16},
     },
