@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
 from agent.density import Diagonal, GaussianMixture, LowRank, Precision
-from agent.density.precision import FACTOR_BOUND, bounded
+from agent.density.low_rank import FACTOR_BOUND
+from agent.density.precision import bounded
 
 
 def parts(event: int, rank: int, batch: tuple[int, ...] = (3,), components: int = 4) -> tuple[Tensor, ...]:
