@@ -18,8 +18,8 @@ class LowRank(Precision):
     """P = diag(diagonal) + U U^T, diagonal [*B,K,D] > 0, U = factor [*B,K,D,R].
 
     Kept as V = D^-1/2 U, so that P = D^1/2 (I + V V^T) D^1/2. With S = I + V^T V (R x R) and s = D^1/2 e, the matrix
-    determinant lemma gives log det P = sum log D + log det S, and e^T P e = |s|^2 + |V^T s|^2. Cost: O(D R^2)
-    a component where every row has a factor of its own; O(D R) where all share the directions, and differ in `strength` only.
+    determinant lemma gives log det P = sum log D + log det S, and e^T P e = |s|^2 + |V^T s|^2. A component costs
+    O(D R^2) where every row has a factor of its own, and O(D R) where all share V and differ in `strength` only.
     """
 
     strength: Tensor | None = None
@@ -51,8 +51,8 @@ class LowRank(Precision):
     def _with_shared_directions(self, error: Tensor) -> Tensor:
         """The same from V^T [K,R,D]: no factor for each row is ever made."""
         scaled = error * torch.exp(0.5 * self.log)
-        v = self.whitened.expand(scaled.shape[-2], -1, -1)
-        along, inner = torch.einsum("...kd,krd->...kr", scaled, v), v @ v.mT
+        along = torch.einsum("...kd,krd->...kr", scaled, self.whitened)
+        inner = self.whitened @ self.whitened.mT
         if self.strength is not None:
             along = along * self.strength
             inner = inner * self.strength.unsqueeze(-1) * self.strength.unsqueeze(-2)
