@@ -88,7 +88,7 @@ def test_starts_as_the_identity(name: str) -> None:
 @pytest.mark.parametrize("event", [1, 2, 5, 32])
 @ladder
 def test_inverse(name: str, event: int) -> None:
-    """To 1e-12 in float64 and 1e-6 in float32. Rounding u costs 2^-24 |u| / slope: flat splines have no more to give."""
+    """To 1e-12 in float64, 1e-6 in float32, where rounding u costs 2^-24 |u| / slope: flat splines give no more."""
     flow, h = shaken(name, event, 0.1 if event < 32 else 0.03), context(2, 7)
     y = torch.randn(2, 7, event, dtype=F64)
     torch.testing.assert_close(flow.inverse(flow(y, h)[0], h), y, rtol=1e-12, atol=1e-12)
