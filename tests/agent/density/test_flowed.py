@@ -62,8 +62,8 @@ def test_flowed_density_integrates_to_one(name: str) -> None:
 
 def test_one_context_serves_many_samples() -> None:
     flow, h = shaken("conditional", 4), context(5)
-    base = mixture(4).expand((5,))
-    density = FlowedDistribution(base, flow, h)
+    density = FlowedDistribution(mixture(4), flow, h)
+    assert density.batch_shape == (5,)  # of the context, where the mixture is one for all rows
     draws = density.sample((7,), generator=torch.Generator().manual_seed(0))
     assert draws.shape == (7, 5, 4) and density.log_prob(draws).shape == (7, 5)
     torch.testing.assert_close(density.expand((3, 5)).log_prob(draws[:3]), density.log_prob(draws[:3]))
