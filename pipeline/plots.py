@@ -138,6 +138,11 @@ def reconstruction_grid(frames: NDArray[np.uint8], decoded: NDArray[np.uint8]) -
     return _tiles([("seen", frames), ("reconstructed", decoded)], None)
 
 
+def picture_rows(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> Figure:
+    """Named rows of pictures u8[N,H,W,C], all of one shape."""
+    return _tiles(rows, None)
+
+
 def filmstrip(record: DriveRecord, instants: int = 8) -> Figure:
     """Evenly spread instants of a drive: seen, reconstructed, and what the memory expected before it saw them."""
     chosen = np.unique(np.linspace(1, record.steps, min(instants, record.steps)).round().astype(int))

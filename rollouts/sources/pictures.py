@@ -47,7 +47,8 @@ def read_digits() -> np.ndarray:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise MissingExtra("scikit-learn", "images", "the built-in pictures (or give --path MNIST or CIFAR-10)") from None
+        purpose = "the built-in pictures (--path takes MNIST or CIFAR-10 without it)"
+        raise MissingExtra("scikit-learn", "images", purpose) from None
     return np.asarray(load_digits().images, np.uint8)[..., None]
 
 
@@ -61,7 +62,7 @@ def read_pictures(path: Path) -> dict[str, np.ndarray]:
         ValueError: there is no such file, or one is damaged; the message names it.
     """
     if not path.exists():
-        raise ValueError(f"{path} does not exist: give --path a folder with MNIST's or CIFAR-10's files, or one of them")
+        raise ValueError(f"{path} does not exist: give --path MNIST's or CIFAR-10's files, or their folder")
     files = sorted(p for p in path.iterdir() if _is_picture_file(p.name)) if path.is_dir() else [path]
     if not files:
         raise ValueError(

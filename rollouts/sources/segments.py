@@ -59,13 +59,20 @@ class SegmentBatches:
         return rng.permutation(np.asarray(found, np.int64))
 
 
-def whole_batches(source: Source, split: str, seed: int, tokens: int = TOKENS) -> Iterator[Steps]:
-    """Every sequence of a split once, whole and of its own length's company; the noise depends on the seed alone."""
+def whole_batches(source: Source, split: str, seed: int, limit: int | None = None) -> Iterator[Steps]:
+    """Sequences of a split once and whole, each in the company of its own length; the noise depends on the seed alone.
+
+    With a `limit`, a fixed selection of about so many rows, spread evenly over the split.
+    """
     sequences: Split = source.splits[split]
-    order = np.argsort(np.asarray(sequences.lengths), kind="stable").tolist()
+    lengths = np.asarray(sequences.lengths)
+    keep = np.arange(len(lengths))
+    if limit is not None and lengths.sum() > limit:
+        keep = np.unique(np.linspace(0, len(keep) - 1, max(1, round(limit / lengths.mean()))).round().astype(int))
+    order = keep[np.argsort(lengths[keep], kind="stable")].tolist()
     group: list[int] = []
     for index in order:
-        if group and (len(group) + 1) * sequences.lengths[index] > tokens:
+        if group and (len(group) + 1) * sequences.lengths[index] > TOKENS:
             yield _measured(source, sequences, group, seed)
             group = []
         group.append(index)

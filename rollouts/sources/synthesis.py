@@ -10,10 +10,10 @@ from agent.seeds import derive
 
 from .audio import RATE, Clips
 
-HOP, WINDOW, SPECTRUM = 128, 512, 1024  # samples: the filter changes every 8 ms; the rest of SPECTRUM is for its ringing
+HOP, WINDOW, SPECTRUM = 128, 512, 1024  # samples: the filter changes every 8 ms, and has 32 ms to ring
 SPEAKERS, SECONDS = 12, 3.0
 FLOOR = 4.0  # standard deviation of the room's noise, in steps of 16 bits
-# First four formants in Hz of a neutral adult tract, rounded from Peterson and Barney (1952), table II.
+# First four formants in Hz of an adult tract, near what phonetics books give; voices stretch them.
 VOWELS = {
     "i": (300, 2300, 3000, 3700),
     "e": (530, 1850, 2500, 3600),
@@ -108,7 +108,7 @@ def _smooth(track: np.ndarray, width: int) -> np.ndarray:
 
 
 def _glottis(rng: np.random.Generator, voice: Speaker, size: int) -> np.ndarray:
-    """The derivative of a glottal flow (Rosenberg 1971, B: t^2 - t^3 over the open phase), pitch drifting and falling."""
+    """Derivative of a glottal flow (t^2 - t^3 over the open phase: Rosenberg 1971), its pitch drifting and falling."""
     time = np.arange(size) / RATE
     knots = np.linspace(0, time[-1], 8)
     melody = np.interp(time, knots, rng.normal(0, 0.06, len(knots))) - 0.05 * time
