@@ -74,10 +74,13 @@ def _finish(runs: Mapping[tuple[str, int], Run], progress: Progress, name: str) 
         for (model, seed), current in runs.items():
             if current.result is not None:
                 continue
-            begun, label = done, f"{model} seed {seed}"
-            current.finish(lambda n, note, begun=begun, label=label: task.update(begun + n, total, f"{label}: {note}"))
+            label = f"{model} seed {seed}"
+
+            def report(checks: int, note: str, done: int = done, label: str = label) -> None:
+                task.update(done + checks, total, f"{label}: {note}")
+
+            current.finish(report)
             done += current.plan.recipe.checks
-            task.update(done, total, label)
 
 
 def _gather(options: argparse.Namespace, source: Source, runs: Mapping[tuple[str, int], Run]) -> dict[str, Any]:

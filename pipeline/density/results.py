@@ -80,7 +80,7 @@ def beats(model: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
 def rows(record: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """A table for people: model, parameters, NLL, verdict against the baseline, steps, where the best check was."""
     models = record["models"]
-    found = []
+    found: list[tuple[str, ...]] = []
     for name, model in models.items():
         verdict = ""
         if name == BASELINE:

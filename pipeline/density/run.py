@@ -102,8 +102,11 @@ class Run:
         model, watch, best = training.model, training.watch, training.best
         model.load_state_dict(best.tensors)
         save_model(self.folder, model)
+        nll = nll_per_dim(model, self.source, "test")
+        if not math.isfinite(nll):
+            raise ValueError(f"{self.folder}: {self.plan.model.model} gives no finite density to the test split")
         result = {
-            "nll_per_dim": nll_per_dim(model, self.source, "test"),
+            "nll_per_dim": nll,
             "validation_nll_per_dim": best.nll,
             "parameters": model.parameters_count,
             "seconds": round(watch.seconds, 3),
@@ -112,8 +115,6 @@ class Run:
             "best_share": round(best.share, 4),  # of the budget; well below 1: it began to overfit
             "diverged": diverged,
         }
-        if not math.isfinite(result["nll_per_dim"]):
-            raise ValueError(f"{self.folder}: {self.plan.model.model} gives no finite density to the test split")
         write_json(self.folder / "result.json", result)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
         return result

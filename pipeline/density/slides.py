@@ -48,7 +48,7 @@ class Gaussian(Independent):
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
         super().__init__(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
-    def sample(  # type: ignore[override]
+    def sample(
         self, sample_shape: Any = (), *, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
         """Samples [*sample_shape,*B,D]; the temperature multiplies the variance."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -95,12 +95,12 @@ def _split(parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _measure(pictures: np.ndarray, levels: int) -> PictureScale:
     """Mean and deviation of the logits over (at most a thousand of) the training pictures, with noise of its own."""
-    shape = pictures.shape[1:]
-    plain = PictureScale(*shape, levels=levels, alpha=ALPHA, mean=0.0, std=1.0)
+    height, width, channels = pictures.shape[1:]
+    plain = PictureScale(height, width, channels, levels, ALPHA, mean=0.0, std=1.0)
     some = torch.from_numpy(np.ascontiguousarray(pictures[:: max(1, len(pictures) // 1000)])).double()
     noise = torch.rand(some.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     logits, _ = plain.forward(some + noise)
-    return PictureScale(*shape, levels=levels, alpha=ALPHA, mean=float(logits.mean()), std=float(logits.std()))
+    return replace(plain, mean=float(logits.mean()), std=float(logits.std()))
 
 
 def _rows(pictures: np.ndarray) -> list[Tensor]:
