@@ -15,7 +15,7 @@ from rollouts.sources import Source
 from ..files import write_json
 
 BASELINE = "rmdn"
-LISTS = ("validation_nll_per_dim", "steps", "best_step", "best_share", "diverged")
+LISTS = ("validation_nll_per_dim", "cpu_seconds", "steps", "best_step", "best_share", "diverged")
 
 
 def summarise(source: Source, runs: Mapping[str, Sequence[Mapping[str, Any]]], about: dict[str, Any]) -> dict[str, Any]:

@@ -110,6 +110,7 @@ class Run:
             "validation_nll_per_dim": best.nll,
             "parameters": model.parameters_count,
             "seconds": round(watch.seconds, 3),
+            "cpu_seconds": round(watch.spent[1], 3),
             "steps": watch.done,
             "best_step": best.step,
             "best_share": round(best.share, 4),  # of the budget; well below 1: it began to overfit
@@ -208,7 +209,7 @@ class _Training:
 
     def _save(self) -> None:
         assert self.state is not None
-        numbers = [self.watch.seconds, float(self.checks), self.best.nll, float(self.best.step), self.best.share]
+        numbers = [*self.watch.spent, float(self.checks), self.best.nll, float(self.best.step), self.best.share]
         tensors = {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
         tensors |= {f"state.{name}": tensor for name, tensor in self.state.tensors.items()}
         step = torch.tensor(self.state.step, dtype=torch.int64)
@@ -217,7 +218,7 @@ class _Training:
 
     def _restore(self) -> None:
         tensors = load(self.path)
-        seconds, checks, nll, best_step, share = tensors.pop("numbers").tolist()
+        wall, cpu, checks, nll, best_step, share = tensors.pop("numbers").tolist()
         step = int(tensors.pop("step"))
         groups: dict[str, dict[str, Tensor]] = {"best": {}, "state": {}}
         for name, tensor in tensors.items():
@@ -226,7 +227,7 @@ class _Training:
         self.state, self.checks = TrainingState(step, groups["state"]), int(checks)
         self.best = _Best(nll, int(best_step), share, groups["best"])
         recipe = self.run.plan.recipe
-        self.watch = Watch(recipe.budget, recipe.steps, seconds, step)
+        self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step)
 
 
 def open_run(folder: Path) -> tuple[dict[str, Any], NextStep]:

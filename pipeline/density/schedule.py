@@ -17,26 +17,37 @@ CHECKS = 20  # validations of a run, evenly spread over its budget
 ENDLESS = 2**53
 
 
+Spent = tuple[float, float]
+
+
 class Watch:
     """Training time spent and steps done; it stands still while a model is validated or saved."""
 
-    def __init__(self, budget: float | None, steps: int | None, seconds: float = 0.0, done: int = 0) -> None:
+    def __init__(self, budget: float | None, steps: int | None, spent: Spent = (0.0, 0.0), done: int = 0) -> None:
         self.budget, self.steps, self.done = budget, steps, done
-        self._spent, self._since = seconds, None
+        self._spent, self._since = spent, None
 
-    _since: float | None
+    _since: Spent | None
 
     def run(self) -> None:
         """Go on counting, if it does not already."""
         if self._since is None:
-            self._since = time.perf_counter()
+            self._since = _now()
 
     def pause(self) -> None:
-        self._spent, self._since = self.seconds, None
+        self._spent, self._since = self.spent, None
+
+    @property
+    def spent(self) -> Spent:
+        """Seconds on the clock, and seconds of all processors: far fewer where something else took them."""
+        if self._since is None:
+            return self._spent
+        wall, cpu = (now - since for now, since in zip(_now(), self._since, strict=True))
+        return self._spent[0] + wall, self._spent[1] + cpu
 
     @property
     def seconds(self) -> float:
-        return self._spent + (0.0 if self._since is None else time.perf_counter() - self._since)
+        return self.spent[0]
 
     @property
     def share(self) -> float:
@@ -44,6 +55,10 @@ class Watch:
         if self.steps is not None:
             return min(self.done / self.steps, 1.0)
         return min(self.seconds / (self.budget or math.inf), 1.0)
+
+
+def _now() -> Spent:
+    return time.perf_counter(), time.process_time()
 
 
 @dataclass(frozen=True)

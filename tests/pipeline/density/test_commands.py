@@ -45,11 +45,10 @@ def test_compare_leaves_results_and_pictures_and_grows(
     assert len(model["nll_per_dim"]) == 2 and record["floor"] == toy.floor
     for name in ("learning.png", "samples.png"):
         assert min(png_size(tmp_path / "inverse-sine" / name)) > 300
-    monkeypatch.setattr(run_module, "fit", None)  # what is done is not trained again
-    assert main([*words, "--models", "rmdn", "mdn", "--seeds", "1"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "fit", None)  # what is done is not trained again
+        assert main([*words, "--models", "rmdn", "mdn", "--seeds", "1"]) == 0
     assert json.loads(capsys.readouterr().out) == [record]
-    monkeypatch.undo()
-    monkeypatch.setattr("rollouts.sources.toy.inverse_sine", lambda: toy)
     assert main([*words, "--models", "factorized", "--seeds", "1"]) == 0
     (grown,) = json.loads((tmp_path / "density.json").read_text())
     assert list(grown["models"]) == ["mdn", "factorized", "rmdn"]

@@ -20,6 +20,7 @@ def result(nll: float, seconds: float = 2.0) -> dict[str, Any]:
         "validation_nll_per_dim": nll,
         "parameters": 100,
         "seconds": seconds,
+        "cpu_seconds": seconds,
         "steps": 7,
         "best_step": 6,
         "best_share": 0.9,

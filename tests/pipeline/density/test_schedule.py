@@ -13,7 +13,7 @@ from pipeline.density.schedule import FINAL, Recipe, Watch
 def test_the_watch_counts_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(schedule.time, "perf_counter", lambda: now[0])
-    watch = Watch(10.0, None, seconds=1.0)
+    watch = Watch(10.0, None, spent=(1.0, 0.5))
     now[0] += 5  # not started: validation, say
     assert watch.seconds == 1.0
     watch.run()
@@ -36,7 +36,7 @@ def test_a_real_second_is_a_second() -> None:
     while time.perf_counter() - begun < 0.05:
         pass
     watch.pause()
-    assert 0.05 <= watch.seconds < 5
+    assert 0.05 <= watch.seconds < 30 and 0 < watch.spent[1] <= 0.06
 
 
 @pytest.mark.parametrize("steps", [None, 40])
@@ -48,7 +48,7 @@ def test_the_rate_falls_from_full_to_the_last_hundredth(steps: int | None) -> No
         if steps:
             watch.done = 10 * quarter
         else:
-            watch._spent = 2.0 * quarter
+            watch._spent = 2.0 * quarter, 0.0
         rates.append(config.rate(0))
     assert rates[0] == 0.5 and rates[4] == pytest.approx(0.5 * FINAL)
     assert rates[2] == pytest.approx(0.5 * (1 + FINAL) / 2) and rates == sorted(rates, reverse=True)
