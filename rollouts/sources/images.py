@@ -76,7 +76,7 @@ def images(path: Path | str | None = None) -> Source:
             "pictures": {name: len(pictures) for name, pictures in splits.items()},
             "shape": [height, width, channels],
             "levels": levels,
-            "path": "digits" if path is None else Path(path).name,
+            "path": Path(path).name if path else "digits, built in",
         },
         figures=lambda nll: {"bits_per_dim": nll / math.log(2)},
     )

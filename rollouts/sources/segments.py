@@ -12,7 +12,7 @@ from agent.seeds import derive, generator
 
 from .sequences import Source, Split, Steps
 
-TOKENS = 16_384  # steps of a batch that is only measured: bounds the memory of the widest mixture
+TOKENS = 8_192  # steps of a batch that is only measured: bounds the memory of the widest mixture
 
 
 class SegmentBatches:

@@ -100,7 +100,12 @@ def speech(
         prepare=partial(_prepare, scale),
         scale=scale,
         batch=32 if frames else 8,
-        about={"clips": len(clips), "seconds": seconds, "protocol": protocol, "path": Path(path).name if path else "-"},
+        about={
+            "clips": len(clips),
+            "seconds": seconds,
+            "protocol": protocol,
+            "path": Path(path).name if path else "built in",
+        },
         figures=partial(_figures, scale, frames),
     )
 
