@@ -83,39 +83,55 @@ examples:
 
 def add_density(commands: Any, function: Any) -> None:
     """The command `density` with its own commands; `function(options)` runs whichever was asked for."""
-    raw = argparse.RawDescriptionHelpFormatter
     density = commands.add_parser(
         "density",
         help="train and compare density models of sequences, no reinforcement learning needed",
         description=DESCRIPTION,
         epilog=TOP,
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     inner = density.add_subparsers(title="commands", metavar="command", required=True)
-    compare = inner.add_parser(
+    for name, add in (("compare", _add_compare), ("fit", _add_fit), ("sample", _add_sample)):
+        add(inner).set_defaults(function=function, command=f"density {name}")
+
+
+def _add_compare(commands: Any) -> argparse.ArgumentParser:
+    compare: argparse.ArgumentParser = commands.add_parser(
         "compare",
         help="several models on the same data and budget",
         description="Compare density models: same data, same training time, several seeds, held-out NLL.",
         epilog=COMPARE,
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compare.add_argument("--data", choices=COMPARED, required=True, metavar="DATA", help=", ".join(COMPARED))
     compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + SLIDES, help="default: all of them")
     compare.add_argument("--seeds", type=whole, default=5, metavar="N", help="runs of each model (default: 5)")
     _add_training(compare)
-    fit = inner.add_parser(
-        "fit", help="train one model and keep it", description="Train one model.", epilog=FIT, formatter_class=raw
+    return compare
+
+
+def _add_fit(commands: Any) -> argparse.ArgumentParser:
+    fit: argparse.ArgumentParser = commands.add_parser(
+        "fit",
+        help="train one model and keep it",
+        description="Train one model.",
+        epilog=FIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     fit.add_argument("--data", choices=(*DATA[:3], *DATA[4:]), required=True, metavar="DATA", help="see below")
     fit.add_argument("--model", choices=MODELS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
     fit.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (default: 0)")
     _add_training(fit)
-    sample = inner.add_parser(
+    return fit
+
+
+def _add_sample(commands: Any) -> argparse.ArgumentParser:
+    sample: argparse.ArgumentParser = commands.add_parser(
         "sample",
         help="draw from a trained model: a WAV to hear, a picture to see",
         description="Draw from a trained model.",
         epilog=SAMPLE,
-        formatter_class=raw,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sample.add_argument("--run", type=Path, required=True, metavar="DIR", help="a folder that `fit` or `compare` made")
     sample.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .wav or .png to write")
@@ -123,8 +139,7 @@ def add_density(commands: Any, function: Any) -> None:
     sample.add_argument("--seconds", type=positive, default=3.0, metavar="S", help="of speech (default: 3)")
     sample.add_argument("--count", type=whole, default=12, metavar="N", help="of pictures (default: 12)")
     sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
-    for name, command in (("compare", compare), ("fit", fit), ("sample", sample)):
-        command.set_defaults(function=function, command=f"density {name}")
+    return sample
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:

@@ -87,9 +87,9 @@ def speech(
     sizes, scale = _measure(clips, places[TRAIN], progress)
     frames = SEGMENT if protocol == "40-frames" else None
     splits = {name: Utterances(clips, chosen, sizes, frames) for name, chosen in places.items()}
-    for name, split in splits.items():
-        if not split.pieces:
-            raise ValueError(f"the {name} split has no clip of {frames or 1} frames ({FRAME} samples each): add files")
+    empty = [name for name, split in splits.items() if not split.pieces]
+    if empty:
+        raise ValueError(f"the {empty[0]} split has no clip of {frames or 1} frames ({FRAME} samples each): add files")
     seconds = {name: round(sum(split.lengths) * FRAME / RATE, 1) for name, split in splits.items()}
     return Source(
         name="speech",
