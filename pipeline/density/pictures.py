@@ -31,7 +31,8 @@ def toy_densities(source: Source, models: Mapping[str, NextStep]) -> Figure:
     x, y = np.linspace(-13, 13, GRID), np.linspace(-LIMIT - 2.5, LIMIT + 2.5, GRID)
     panels = {"the data's own law": _true_density(x, y)}
     panels |= {name: _density(model, scale, x, y) for name, model in models.items()}
-    points = torch.stack([source.splits["test"].rows(i, 0, 1)[0] for i in range(300)]).numpy()
+    test = source.splits["test"]
+    points = torch.cat([test.rows(i, 0, 1) for i in range(min(300, len(test.lengths)))]).numpy()
     figure, axes = _grid(len(panels), 2.5)
     for panel, (name, density) in zip(axes, panels.items(), strict=True):
         corners = (x[0], x[-1], y[0], y[-1])
