@@ -102,10 +102,10 @@ def test_the_best_state_on_validation_is_what_is_measured(toy: Source, tmp_path:
 
 
 def test_training_learns(toy: Source, tmp_path: Path) -> None:
-    recipe = Recipe(budget=None, steps=120, learning_rate=0.01, checks=3)
-    Run(tmp_path, toy, plan(toy, recipe=recipe)).finish(quiet)
+    recipe = Recipe(budget=None, steps=400, learning_rate=0.01, checks=3)
+    Run(tmp_path, toy, plan(toy, "mdn", recipe)).finish(quiet)
     found = [line["validation_nll_per_dim"] for line in lines(tmp_path)]
-    assert found[-1] < found[0] - 0.2
+    assert found[-1] < found[0] - 0.5
 
 
 def test_a_run_that_diverges_keeps_its_best_and_says_so(

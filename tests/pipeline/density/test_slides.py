@@ -56,7 +56,7 @@ def test_200_epochs_of_rmsprop(toy: Source) -> None:
 
 
 def test_samples_have_the_temperature() -> None:
-    network = SquaredError(1, 1).eval()
+    network = SquaredError(1, 1).eval().requires_grad_(False)
     network.variance.fill_(4.0)
     distribution, _ = network(torch.zeros(1, 1))
     cool = distribution.sample((4000,), temperature=0.25, generator=torch.Generator().manual_seed(0))
