@@ -17,7 +17,7 @@ from pipeline.density.model import config_for
 from pipeline.density.options import MODELS
 from pipeline.density.run import Plan, Run, open_run
 from pipeline.density.schedule import Recipe, slides_recipe
-from pipeline.files import read_json
+from pipeline.files import read_json, write_bytes
 from pipeline.weights import load
 from rollouts.sources import Source
 
@@ -176,3 +176,24 @@ def test_unfinished_and_foreign_folders_are_named(toy: Source, tmp_path: Path) -
     with pytest.raises(ValueError, match="not finished"):
         open_run(tmp_path)
     assert read_json(tmp_path / "run.json")["seed"] == 0
+
+
+def test_a_kill_between_history_and_checkpoint_leaves_no_line_twice(
+    toy: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Run(tmp_path / "whole", toy, plan(toy)).finish(quiet)
+    with monkeypatch.context() as patch:
+        saved: list[Path] = []
+
+        def write(path: Path, data: bytes) -> None:
+            saved.append(path)
+            if len(saved) == 3:  # the line of this check stands in the history already
+                raise Killed
+            write_bytes(path, data)
+
+        patch.setattr("pipeline.density.run.write_bytes", write)
+        with pytest.raises(Killed):
+            Run(tmp_path / "cut", toy, plan(toy)).finish(quiet)
+    assert len(lines(tmp_path / "cut")) == 4
+    cut = Run(tmp_path / "cut", toy, plan(toy)).finish(quiet)
+    assert without_time(cut) == without_time(whole) and lines(tmp_path / "cut") == lines(tmp_path / "whole")
