@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rollouts.latents import Latents, LatentStore
-
+from ..latents import Latents, LatentStore
 from .sequences import TEST, Held, Source, Steps, split_names
 
 LENGTH, BATCH = 100, 16  # transitions and segments of a training step
