@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -53,6 +53,10 @@ class FitConfig:
             return self.learning_rate
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam; a subclass may make another, whose state must be tensors by parameter (`step` may be a scalar)."""
+        return torch.optim.Adam(parameters, lr=self.learning_rate, fused=True)
+
 
 @dataclass(frozen=True)
 class TrainingState:
@@ -84,12 +88,15 @@ def fit(
     on_log: Callable[[dict[str, float]], None] | None = None,
     checkpoint: Callable[[TrainingState], None] | None = None,
     validate: Callable[[], dict[str, float]] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> TrainingState:
     """Train `model` in place from `state`, or from its present weights, up to step `config.steps`.
 
     Step s sees `batch(s)` and the noise `generator(seed, "step", s)`, so a run cut at any checkpoint and resumed equals
     an uncut one bit for bit (on a CPU, with the same number of threads). `on_log` gets step, loss, its parts,
     learning_rate, seconds and per_second (items of the batch's first axis), and where `validate` ran its figures.
+    `stop` is asked after every step (one is always made); where it says yes, that step is the last, as if
+    `config.steps` were reached.
     A loss or gradient that is not finite raises FloatingPointError before it can touch the weights; a `state` of
     another model raises ValueError.
     """
@@ -97,23 +104,21 @@ def fit(
     step = loop.restore(state) if state is not None else 0
     model.train()
     log = _Log(config, step)
-    while step < config.steps:
+    last = step >= config.steps
+    while not last:
         item = batch(step)
         loss = loop.update(item, step)
         step += 1
-        line = log.line(step, loss, item)
-        if validate is not None and _due(step, config.validate_every or config.checkpoint_every, config.steps):
+        last = step == config.steps or (stop is not None and stop())
+        line = log.line(step, loss, item, last)
+        if validate is not None and (last or step % (config.validate_every or config.checkpoint_every) == 0):
             line = {**(line or {"step": step}), **_validated(model, validate)}
         if line is not None and on_log is not None:
             on_log(line)
-        if checkpoint is not None and _due(step, config.checkpoint_every, config.steps):
+        if checkpoint is not None and (last or step % config.checkpoint_every == 0):
             checkpoint(loop.state(step))
     model.eval()
     return loop.state(step)
-
-
-def _due(step: int, every: int, last: int) -> bool:
-    return step % every == 0 or step == last
 
 
 def _validated(model: nn.Module, validate: Callable[[], dict[str, float]]) -> dict[str, float]:
@@ -134,7 +139,7 @@ class _Loop:
             raise ValueError("model has no parameter that requires a gradient: nothing to train")
         self.device = next(iter(self.parameters.values())).device
         self.bf16 = config.bf16 and bf16_is_fast(self.device)
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=config.learning_rate, fused=True)
+        self.optimizer = config.optimizer(self.parameters.values())
 
     def update(self, item: Any, step: int) -> Loss:
         for group in self.optimizer.param_groups:
@@ -199,9 +204,9 @@ class _Log:
         self.config, self.begun = config, time.perf_counter()
         self.items, self.since = 0, self.begun
 
-    def line(self, step: int, loss: Loss, item: Any) -> dict[str, float] | None:
+    def line(self, step: int, loss: Loss, item: Any, last: bool) -> dict[str, float] | None:
         self.items += _length(item)
-        if not _due(step, self.config.log_every, self.config.steps):
+        if not last and step % self.config.log_every:
             return None
         now = time.perf_counter()
         line = {"step": step, "loss": float(loss.total.detach()), **{k: float(v) for k, v in loss.parts.items()}}

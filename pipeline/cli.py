@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from .density.options import add_density
 from .stages import STAGES
 
 EXAMPLES = """examples:
@@ -96,6 +97,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     status = _add(commands, "status", "say what is done, partial, stale or missing, and why", "", status_command)
     _add_folder(status)
     status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    add_density(commands, density_command)
     _add_bench(commands, bench)
     return top
 
@@ -180,6 +182,12 @@ def status_command(options: argparse.Namespace) -> int:
     from .commands import show_status
 
     return show_status(options)
+
+
+def density_command(options: argparse.Namespace) -> int:
+    from .density.commands import run
+
+    return run(options)
 
 
 def _positive(text: str) -> int:

@@ -138,6 +138,11 @@ def reconstruction_grid(frames: NDArray[np.uint8], decoded: NDArray[np.uint8]) -
     return _tiles([("seen", frames), ("reconstructed", decoded)], None)
 
 
+def picture_rows(rows: Sequence[tuple[str, NDArray[np.uint8]]]) -> Figure:
+    """Named rows of pictures u8[N,H,W,C], all of one shape."""
+    return _tiles(rows, None)
+
+
 def filmstrip(record: DriveRecord, instants: int = 8) -> Figure:
     """Evenly spread instants of a drive: seen, reconstructed, and what the memory expected before it saw them."""
     chosen = np.unique(np.linspace(1, record.steps, min(instants, record.steps)).round().astype(int))
@@ -156,7 +161,8 @@ def _tiles(rows: Sequence[tuple[str, NDArray[np.uint8]]], heads: Sequence[str] |
         for j, picture in enumerate(pictures):
             tile = sheet[i * (height + gap) :, j * (width + gap) :][:height, :width]
             tile[..., :3], tile[..., 3] = picture, 255  # a single channel spreads over the three
-    left, top, width_in = 1.15, 0.28 if heads else 0.05, WIDTH - 1.2  # inches; the names stand in the margins
+    left, top = max(1.15, 0.085 * max(len(name) for name, _ in rows)), 0.28 if heads else 0.05
+    width_in = WIDTH - left - 0.05  # inches; the names stand in the margins
     height_in = width_in * sheet.shape[0] / sheet.shape[1]
     figure = Figure(figsize=(WIDTH, height_in + top + 0.05))
     FigureCanvasAgg(figure)

@@ -89,6 +89,7 @@ def test_importing_changes_nothing() -> None:
         before = world()
         import agent.agent, agent.dream, agent.density, agent.training, envs, rollouts, rollouts.collect
         import controller.evolve, controller.evaluate, pipeline.stages, pipeline.cli
+        import rollouts.sources.speech, rollouts.sources.images, rollouts.sources.latents, pipeline.density.commands
         after = world()
         changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
         assert not changed, changed

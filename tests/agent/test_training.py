@@ -260,3 +260,29 @@ def test_a_state_of_another_model_is_refused() -> None:
 def test_wrong_settings_are_refused(settings: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
         FitConfig(**{"steps": 1, "learning_rate": 0.1, **settings})
+
+
+def test_stop_ends_after_the_step_as_if_it_were_the_last() -> None:
+    config = FitConfig(steps=100, learning_rate=0.01, log_every=4, checkpoint_every=4)
+    model, lines, saved, asked = Line(), [], [], []
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) == 6
+
+    state = fit(model, points, config, seed=1, on_log=lines.append, checkpoint=saved.append, stop=stop)
+    assert state.step == 6 and [line["step"] for line in lines] == [4, 6] and [s.step for s in saved] == [4, 6]
+    rest = fit(Line(), points, FitConfig(steps=9, learning_rate=0.01), seed=1, state=through_bytes(state))
+    assert same(rest, fit(Line(), points, FitConfig(steps=9, learning_rate=0.01), seed=1))
+
+
+class RMSpropFit(FitConfig):
+    def optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(parameters, lr=self.learning_rate)
+
+
+def test_a_subclass_brings_its_own_optimiser_and_resumes_bit_for_bit() -> None:
+    whole = fit(Line(), points, RMSpropFit(steps=8, learning_rate=0.01), seed=1)
+    half = fit(Line(), points, RMSpropFit(steps=4, learning_rate=0.01), seed=1)
+    again = fit(Line(), points, RMSpropFit(steps=8, learning_rate=0.01), seed=1, state=through_bytes(half))
+    assert same(whole, again) and "optimizer.layer.weight.square_avg" in whole.tensors

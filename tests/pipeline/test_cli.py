@@ -36,7 +36,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("run", "status", "bench", *(stage.name for stage in STAGES)):
+    for name in ("run", "status", "density", "bench", *(stage.name for stage in STAGES)):
         assert f"\n    {name}" in done.stdout
     assert "examples:" in done.stdout
 
@@ -54,7 +54,7 @@ def test_status_and_a_finished_run_load_nothing_heavy(finished: Path) -> None:
     assert "all 7 stages" in done.stderr and time.monotonic() - begun < 30
 
 
-@pytest.mark.parametrize("command", ["run", "status", "bench", *(stage.name for stage in STAGES)])
+@pytest.mark.parametrize("command", ["run", "status", "density", "bench", *(stage.name for stage in STAGES)])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

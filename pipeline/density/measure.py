@@ -1,0 +1,38 @@
+"""Held-out negative log likelihood: every sequence once and whole, the same noise for every model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from agent.seeds import derive
+from rollouts.sources import Source, whole_batches
+
+from .model import NextStep
+from .slides import SquaredError
+
+
+@torch.no_grad()
+def nll_per_dim(model: NextStep, source: Source, split: str, limit: int | None = None) -> float:
+    """Mean of -log p(target | past) - log_jacobian over a split, in the source's unit per dimension; may be NaN.
+
+    With a `limit`, over a fixed selection of about so many steps.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    if isinstance(model.density, SquaredError):
+        model.density.fit_variance(*_training_points(source, device))
+    total, count = 0.0, 0
+    for cpu in whole_batches(source, split, derive(0, "measure", split), limit):
+        batch = cpu.to(device)
+        log_prob = model.density(batch.context)[0].log_prob(batch.target) + batch.log_jacobian
+        total -= float(torch.where(batch.mask, log_prob, 0.0).double().sum())
+        count += int(batch.mask.sum())
+    return total / (count * source.outputs)
+
+
+def _training_points(source: Source, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All contexts [N,C] and targets [N,D] of the training split."""
+    batches = [batch.to(device) for batch in whole_batches(source, "train", derive(0, "measure", "train"))]
+    contexts = torch.cat([batch.context[batch.mask] for batch in batches])
+    return contexts, torch.cat([batch.target[batch.mask] for batch in batches])

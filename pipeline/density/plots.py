@@ -1,0 +1,118 @@
+"""The pictures that a comparison leaves: learning curves over the seeds, and what the models of seed 0 make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from rollouts.sources import Source
+
+from ..files import History, write_bytes
+from ..plots import INK, SOFT, _dress, picture_rows, to_png
+from .pictures import spectrograms, toy_densities
+from .results import BASELINE
+from .run import open_run
+from .sample import Draw, generate, real_sequences
+
+Histories = Sequence[Sequence[Mapping[str, Any]]]  # the lines of each seed
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # share of the budget f64[N], validation NLL f64[S,N]
+SHOWN = 12  # pictures in a row
+FRAMES = 200  # of a spectrogram, 2.5 s
+
+
+def write_plots(folder: Path, source: Source, record: Mapping[str, Any]) -> list[Path]:
+    """Write `learning.png` and, but for latents, `samples.png` into the folder of a data set's runs."""
+    histories = {name: _histories(folder / name) for name in record["models"]}
+    figures = {"learning.png": learning_curves(histories, record)}
+    shown = samples(folder, source, record)
+    if shown is not None:
+        figures["samples.png"] = shown
+    for name, figure in figures.items():
+        write_bytes(folder / name, to_png(figure))
+    return [folder / name for name in figures]
+
+
+def learning_curves(histories: Mapping[str, Histories], record: Mapping[str, Any]) -> Figure:
+    """Validation NLL against the share of the budget: mean over the seeds, band from the best seed to the worst."""
+    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    curves = {name: curve for name, lines in histories.items() if (curve := seed_curves(lines)) is not None}
+    for i, (name, (share, nll)) in enumerate(curves.items()):
+        colour, width = (INK, 2.0) if name == BASELINE else (colormaps["tab10"](i % 10), 1.4)
+        mean = nll.mean(0)
+        axes.fill_between(100 * share, nll.min(0), nll.max(0), color=colour, alpha=0.12, linewidth=0)
+        axes.plot(100 * share, mean, color=colour, linewidth=width, label=f"{name}  {mean.min():.3f}")
+    floor = record.get("floor")
+    if floor is not None:
+        axes.axhline(floor, color=SOFT, linewidth=1, linestyle=":", label=f"floor  {floor:.3f}")
+    _dress(axes, f"{record['data']}, validation split", "share of the training budget, %", f"NLL, {record['unit']}")
+    _focus(axes, curves, floor)
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+def seed_curves(histories: Histories) -> Curve | None:
+    """The validation NLL of several seeds on one axis of shares, interpolated; None where there are no two points.
+
+    Checks fall where a step ends, so the shares of two seeds differ a little.
+    """
+    found = []
+    for lines in histories:
+        points = [(line["share"], line["validation_nll_per_dim"]) for line in lines if "validation_nll_per_dim" in line]
+        if len(points) > 1:
+            found.append(np.asarray(points, float))
+    if not found:
+        return None
+    last = min(float(points[-1, 0]) for points in found)
+    share = np.linspace(0, last, max(len(points) for points in found))
+    return share, np.stack([np.interp(share, points[:, 0], points[:, 1]) for points in found])
+
+
+def _focus(axes: Any, curves: Mapping[str, Curve], floor: float | None) -> None:
+    """Show where the curves end, and not the plunge from untrained weights."""
+    if not curves:
+        return
+    late = np.concatenate([nll[:, nll.shape[1] // 5 :].ravel() for _, nll in curves.values()])
+    best = min(float(nll.min()) for _, nll in curves.values())
+    low, high = min(best, floor if floor is not None else best), float(np.quantile(late, 0.97))
+    if high > low:
+        axes.set_ylim(low - 0.06 * (high - low), high + 0.15 * (high - low))
+
+
+def samples(folder: Path, source: Source, record: Mapping[str, Any]) -> Figure | None:
+    """What the models of seed 0 make, beside the real thing; None for latents, which no eye can judge."""
+    folders = {name: folder / name / "seed-0" for name in record["models"]}
+    models = {name: open_run(path)[1] for name, path in folders.items() if (path / "result.json").exists()}
+    if source.name == "inverse-sine":
+        return toy_densities(source, models)
+    if source.name == "images":
+        real = real_sequences(source, SHOWN)
+        rows = [("real", real), *((name, generate(m, len(real), real.shape[1], Draw())) for name, m in models.items())]
+        return picture_rows([(name, source.scale.native(sequences)) for name, sequences in rows])
+    if source.name == "speech":
+        sounds = [("recorded", _joined(source))]
+        sounds += [(name, source.scale.native(generate(m, 1, FRAMES, Draw()))[0]) for name, m in models.items()]
+        return spectrograms(sounds, source.scale.rate)
+    return None
+
+
+def _joined(source: Source) -> NDArray[np.int16]:
+    """Test segments end to end, as long as a sampled sound."""
+    real = real_sequences(source, 8)
+    sound: NDArray[np.int16] = source.scale.native(real).reshape(-1)[: FRAMES * source.outputs]
+    return sound
+
+
+def _histories(folder: Path) -> list[list[dict[str, Any]]]:
+    """The histories of a model's finished seeds."""
+    return [
+        History(path.parent / "history.jsonl", "check").read() for path in sorted(folder.glob("seed-*/result.json"))
+    ]

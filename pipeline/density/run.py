@@ -1,0 +1,244 @@
+"""One run: train one model on one source with one seed, check it evenly, keep the best, measure it. Resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from agent.seeds import derive
+from agent.training import TrainingState, fit
+from rollouts.sources import SegmentBatches, Source
+
+from ..files import History, read_json, write_bytes, write_json
+from ..weights import load, load_model, save_model
+from .data import Data
+from .measure import nll_per_dim
+from .model import ModelConfig, NextStep, new_model
+from .schedule import Recipe, Watch
+
+VALIDATED = 20_000  # steps of a check at most: checks cost nothing of the budget, but somebody waits for them
+Report = Callable[[int, str], None]  # checks done, the figure of the moment
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a run learns."""
+
+    data: Data
+    model: ModelConfig
+    recipe: Recipe
+    seed: int
+
+
+class Run:
+    """A folder with one run: `run.json` says what, `checkpoint.safetensors` how far, `result.json` that it is done.
+
+    Args:
+        folder: made where it does not exist; ValueError if it holds a run of another plan or other data.
+        source: the data of the plan.
+        plan: what to train.
+    """
+
+    def __init__(self, folder: Path, source: Source, plan: Plan) -> None:
+        self.folder, self.source, self.plan = folder, source, plan
+        self.history = History(folder / "history.jsonl", "check")
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._settle()
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The finished run's figures, or None."""
+        path = self.folder / "result.json"
+        return read_json(path) if path.exists() else None
+
+    def finish(self, report: Report) -> dict[str, Any]:
+        """Train to the end from wherever the run stands, measure on the test split, and return the result."""
+        done = self.result
+        if done is not None:
+            return done
+        training = _Training(self)
+        diverged = None
+        try:
+            while training.watch.share < 1:
+                training.advance()
+                training.check(report)
+        except FloatingPointError as error:  # what was best before is what counts; the record says so
+            diverged = str(error)
+        return self._conclude(training, diverged)
+
+    def _settle(self) -> None:
+        """Store the settings, or make sure that they are the stored ones."""
+        path, settings = self.folder / "run.json", self._settings()
+        if not path.exists():
+            write_json(path, settings)
+            return
+        stored = read_json(path)
+        different = sorted(key for key in stored.keys() | settings.keys() if stored.get(key) != settings.get(key))
+        if different:
+            raise ValueError(
+                f"{self.folder} holds a run with another {' and '.join(different)} (see its run.json): "
+                "use another --out, or the same settings as then"
+            )
+
+    def _settings(self) -> dict[str, Any]:
+        plan, source = self.plan, self.source
+        return {
+            "data": asdict(plan.data),
+            "model": asdict(plan.model),
+            "recipe": asdict(plan.recipe),
+            "seed": plan.seed,
+            "scale": asdict(source.scale),
+            "about": dict(source.about),
+        }
+
+    def _conclude(self, training: _Training, diverged: str | None) -> dict[str, Any]:
+        model, watch, best = training.model, training.watch, training.best
+        model.load_state_dict(best.tensors)
+        save_model(self.folder, model)
+        nll = nll_per_dim(model, self.source, "test")
+        if not math.isfinite(nll):
+            raise ValueError(f"{self.folder}: {self.plan.model.model} gives no finite density to the test split")
+        result = {
+            "nll_per_dim": nll,
+            "validation_nll_per_dim": best.nll,
+            "parameters": model.parameters_count,
+            "seconds": round(watch.seconds, 3),
+            "cpu_seconds": round(watch.spent[1], 3),
+            "steps": watch.done,
+            "best_step": best.step,
+            "best_share": round(best.share, 4),  # of the budget; well below 1: it began to overfit
+            "diverged": diverged,
+        }
+        write_json(self.folder / "result.json", result)
+        (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
+        return result
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The state that did best on the validation split."""
+
+    nll: float
+    step: int
+    share: float
+    tensors: dict[str, Tensor]
+
+
+class _Training:
+    """The run under way: phases of training between checks, each ending in one atomic checkpoint."""
+
+    best: _Best
+
+    def __init__(self, run: Run) -> None:
+        self.run, plan = run, run.plan
+        seed = derive(plan.seed, plan.data.name, plan.model.model)
+        self.model = new_model(plan.model, seed).to(run.device)
+        # the same batches for every model
+        self.batches = SegmentBatches(run.source, derive(plan.seed, plan.data.name, "batches"))
+        self.seed, self.path = seed, run.folder / "checkpoint.safetensors"
+        self.state: TrainingState | None = None
+        self.checks = 0
+        if self.path.exists():
+            self._restore()
+        else:
+            self.watch = Watch(plan.recipe.budget, plan.recipe.steps)
+            run.history.cut(-1)
+            self.check(lambda done, note: None)
+        self.run.history.cut(self.checks - 1)
+
+    def advance(self) -> None:
+        """Train until the next check is due."""
+        checks = self.run.plan.recipe.checks
+        goal = min(1.0, (math.floor(self.watch.share * checks + 1e-9) + 1) / checks)
+        losses: list[float] = []
+
+        def batch(step: int) -> Any:
+            self.watch.run()
+            self.watch.done = step
+            return self.batches(step).to(self.run.device)
+
+        def stop() -> bool:
+            self.watch.done += 1
+            over = self.watch.share >= goal
+            if over:
+                self.watch.pause()
+            return over
+
+        config = self.run.plan.recipe.fit_config(self.watch)
+        try:
+            self.state = fit(
+                self.model,
+                batch,
+                config,
+                seed=self.seed,
+                state=self.state,
+                on_log=lambda line: losses.append(line["nll_per_dim"]),
+                stop=stop,
+            )
+        finally:
+            self.watch.pause()
+        self.watch.done = self.state.step
+        self.training_nll = sum(losses) / len(losses)
+
+    training_nll: float | None = None
+
+    def check(self, report: Report) -> None:
+        """Validate, keep the best, write history and checkpoint."""
+        nll = nll_per_dim(self.model, self.run.source, "validation", VALIDATED)
+        if not hasattr(self, "best") or nll < self.best.nll or not math.isfinite(self.best.nll):
+            tensors = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+            self.best = _Best(nll, self.watch.done, self.watch.share, tensors)
+        line = {"check": self.checks, "step": self.watch.done, "seconds": round(self.watch.seconds, 3)}
+        line["share"] = round(self.watch.share, 5)
+        if self.training_nll is not None:
+            line["nll_per_dim"] = self.training_nll
+        if math.isfinite(nll):
+            line["validation_nll_per_dim"] = nll
+        self.run.history.append(line)
+        self.checks += 1
+        if self.state is not None:
+            self._save()
+        report(round(self.watch.share * self.run.plan.recipe.checks), f"NLL {nll:.4g}")
+
+    def _save(self) -> None:
+        assert self.state is not None
+        numbers = [*self.watch.spent, float(self.checks), self.best.nll, float(self.best.step), self.best.share]
+        tensors = {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
+        tensors |= {f"state.{name}": tensor for name, tensor in self.state.tensors.items()}
+        step = torch.tensor(self.state.step, dtype=torch.int64)
+        record = {"step": step, "numbers": torch.tensor(numbers, dtype=torch.float64), **tensors}
+        write_bytes(self.path, save_tensors({name: tensor.contiguous() for name, tensor in record.items()}))
+
+    def _restore(self) -> None:
+        tensors = load(self.path)
+        wall, cpu, checks, nll, best_step, share = tensors.pop("numbers").tolist()
+        step = int(tensors.pop("step"))
+        groups: dict[str, dict[str, Tensor]] = {"best": {}, "state": {}}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            groups[kind][rest] = tensor
+        self.state, self.checks = TrainingState(step, groups["state"]), int(checks)
+        self.best = _Best(nll, int(best_step), share, groups["best"])
+        recipe = self.run.plan.recipe
+        self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step)
+
+
+def open_run(folder: Path) -> tuple[dict[str, Any], NextStep]:
+    """A finished run: its settings and its model; ValueError where there is none."""
+    if not (folder / "run.json").exists():
+        raise ValueError(f"{folder} is no run of frmdn density (it has no run.json): make one with frmdn density fit")
+    if not (folder / "result.json").exists():
+        raise ValueError(f"{folder} is not finished: run the same frmdn density command again, it goes on")
+    settings = read_json(folder / "run.json")
+    try:
+        config = ModelConfig(**settings["model"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'run.json'} is damaged or of another version ({error})") from None
+    return settings, load_model(folder, new_model(config, 0))
