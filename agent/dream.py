@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from .memory import Memory, MemoryState
+
+class Expectation(Protocol):
+    """What a world model expects of a transition; `agent.memory.Prediction` is one."""
+
+    @property
+    def latent(self) -> Any: ...  # whose sample(temperature=, generator=) gives the next latents f32[B,Z]
+
+    @property
+    def reward(self) -> Tensor: ...  # f32[B]
+
+    @property
+    def done_logit(self) -> Tensor: ...  # f32[B]
+
+
+class WorldModel(Protocol):
+    """What one can dream in: a `Memory`, or a state-space model (`agent.state_space.StateSpaceWorld`)."""
+
+    def initial(self, batch: int, device: torch.device | str | None = None) -> Any:
+        """What B rows remember before their first transition: a named tuple whose field `h` `predict` reads."""
+
+    def step(self, z: Tensor, a: Tensor, state: Any) -> Any:
+        """Begin a transition: latents z f32[B,Z], actions a f32[B,A] and what was remembered -> what is now."""
+
+    def predict(self, h: Any) -> Expectation:
+        """What follows, from the field `h` of what is remembered."""
 
 
 class DreamState(NamedTuple):
     """Where B dreams are: latents z f32[B,Z], and the memory of what came before them."""
 
     z: Tensor
-    memory: MemoryState
+    memory: Any  # MemoryState, or whatever the world model remembers by
 
 
 class Dream:
-    """(state, action) -> (state, reward, done), sampled from a Memory. Holds no state: rows are independent dreams.
+    """(state, action) -> (state, reward, done), sampled from a world model. Holds no state: rows are independent dreams.
 
     temperature tau > 0 makes the dream harder to exploit as it grows (World Models, section 4.1: 1.15 for Doom).
     done_threshold: an episode ends where the predicted chance of the end is above it; None draws the end at random.
     """
 
-    def __init__(self, memory: Memory, *, temperature: float = 1.0, done_threshold: float | None = 0.5) -> None:
+    def __init__(self, memory: WorldModel, *, temperature: float = 1.0, done_threshold: float | None = 0.5) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, not {temperature}; 1 leaves the density as it was learned")
         if done_threshold is not None and not 0 < done_threshold < 1:

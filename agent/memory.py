@@ -60,9 +60,11 @@ class Memory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         super().__init__()
         self.config = config
-        rank = config.rank if config.precision == "low_rank" else 0
+        flow = _flow(config)
+        precision = config.precision if config.precision != "semi_tied" else "diagonal"  # the flow has the linear map
         inputs = config.latent + config.action
-        self.density = frmdn(inputs, config.latent, config.components, config.hidden, rank, _flow(config))
+        sizes = (inputs, config.latent, config.components, config.hidden)
+        self.density = frmdn(*sizes, precision, config.rank, flow=flow)
         self.outcome = nn.Linear(config.hidden, 2)
 
     @property

@@ -25,7 +25,7 @@ SEEDS = 2**31  # EnvPool keeps a seed in 32 bits with a sign
 class Step(NamedTuple):
     """One step of n slots, in the order in which they were asked for."""
 
-    frames: Frames  # u8[n,H,W,C], memory of its own
+    frames: NDArray[Any]  # u8[n,H,W,C], or f32[n,D] of a world of vectors; memory of its own
     rewards: NDArray[np.float32]  # f32[n]
     terminated: NDArray[np.bool_]  # bool[n], the world says that the episode is over
     truncated: NDArray[np.bool_]  # bool[n], the time limit alone says so; never together with terminated
@@ -38,8 +38,8 @@ class SlotEnv(Protocol):
     slots: int
     backend: str
 
-    def start(self, slot: int, seed: int) -> Frames:
-        """Begin the episode of this seed in this slot, whatever was there: the first frame u8[H,W,C]."""
+    def start(self, slot: int, seed: int) -> NDArray[Any]:
+        """Begin the episode of this seed in this slot, whatever was there: the first frame u8[H,W,C] or f32[D]."""
 
     def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
         """One step of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
@@ -101,7 +101,7 @@ class _Slots:
         return self.spec.action.to_env_batch(actions)
 
     def _blank(self, n: int) -> Step:
-        frames = np.empty((n, *self.spec.frame_shape), np.uint8)
+        frames = np.empty((n, *self.spec.frame_shape), self.spec.frame_type)
         return Step(frames, np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool))
 
     def _done(self, slots: NDArray[np.int64], out: Step) -> Step:
@@ -119,7 +119,7 @@ class GymnasiumSlots(_Slots):
         super().__init__(spec, slots)
         self._envs: list[gymnasium.Env[Any, Any]] = [spec.make() for _ in range(slots)]
 
-    def start(self, slot: int, seed: int) -> Frames:
+    def start(self, slot: int, seed: int) -> NDArray[Any]:
         self._check_start(slot, seed)
         frame, _ = self._envs[slot].reset(seed=seed)
         self._alive[slot] = True

@@ -97,6 +97,33 @@ class BrownianPolicy(NoisePolicy):
             yield chunk
 
 
+class OrnsteinUhlenbeckPolicy(NoisePolicy):
+    """Actions pulled back to rest and pushed about: x' = (1 - pull) x + push n, clipped to the box (box actions only).
+
+    x counts in half widths of the box, n ~ N(0, 1), and x starts in its stationary distribution of variance
+    push^2 / (2 pull - pull^2) (Uhlenbeck and Ornstein 1930). With the defaults its standard deviation is 0.95, so that a
+    pendulum's torque, whose box is -2 to 2, is clipped in three steps of ten.
+    """
+
+    def __init__(self, codec: ActionCodec, pull: float = 0.15, push: float = 0.5) -> None:
+        if codec.kind != "box":
+            raise ValueError("an Ornstein-Uhlenbeck policy needs Box actions: use brownian or random for Discrete ones")
+        if not 0 < pull <= 1 or not push > 0:
+            raise ValueError(f"pull must lie in (0, 1] and push be above 0, not {pull} and {push}")
+        super().__init__(codec)
+        self.pull, self.push = pull, push
+
+    def chunks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        low, high, rest = (np.array(x) for x in (self.codec.low, self.codec.high, self.codec.rest))
+        x = rng.standard_normal(self.codec.size) * self.push / np.sqrt(self.pull * (2 - self.pull))
+        while True:
+            path = np.empty((CHUNK, self.codec.size))
+            for t, normal in enumerate(rng.standard_normal((CHUNK, self.codec.size))):
+                path[t] = x
+                x = (1 - self.pull) * x + self.push * normal
+            yield np.clip(rest + path * (high - low) / 2, low, high).astype(np.float32)
+
+
 class RandomLinearPolicy:
     """A random linear controller on a small grey frame, redrawn per episode: Ha and Schmidhuber's data collector.
 
@@ -151,7 +178,7 @@ class AgentPolicy:
         self._device = self._fresh.z.device
         self._default = None if theta is None else self._check(theta, "theta")
         self._theta = torch.zeros(slots, agent.controller.size, device=self._device)  # [S,N]
-        self._frames: Tensor | None = None  # u8[S,H,W,C]
+        self._frames: Tensor | None = None  # u8[S,H,W,C], or f32[S,D]
 
     @torch.inference_mode()
     def start(self, slot: int, job: Job) -> None:
@@ -169,7 +196,8 @@ class AgentPolicy:
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
         rows = torch.from_numpy(slots).to(self._device)
         if self._frames is None:
-            self._frames = torch.zeros((self.slots, *frames.shape[1:]), dtype=torch.uint8, device=self._device)
+            shape, dtype = (self.slots, *frames.shape[1:]), torch.from_numpy(frames).dtype
+            self._frames = torch.zeros(shape, dtype=dtype, device=self._device)
         self._frames[rows] = torch.from_numpy(frames).to(self._device)
         actions, state = self.agent.act(self._frames, self._state, self._theta)
         if len(slots) == self.slots:

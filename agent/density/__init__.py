@@ -1,9 +1,15 @@
 """Density models of continuous vectors and sequences; usable without any reinforcement learning."""
 
+from .autoregressive import Autoregressive
 from .conditional import ConditionalDensity, frmdn, mdn, rmdn
-from .flows import Autoregressive, Chain, Coupling, Flow, FlowedDistribution, Identity, Linear, couplings
-from .mixture import GaussianMixture, MixtureHead
+from .coupling import Coupling, SplineCoupling, couplings
+from .factorized import FactorizedMixture
+from .flowed import FlowedDistribution
+from .flows import Chain, Flow, Identity, Inverse, Linear, Standardize
+from .heads import FactorizedHead, MixtureHead
+from .mixture import GaussianMixture
 from .precision import Diagonal, LowRank, Precision
+from .semi_tied import SemiTied
 
 __all__ = [
     "Autoregressive",
@@ -11,14 +17,20 @@ __all__ = [
     "ConditionalDensity",
     "Coupling",
     "Diagonal",
+    "FactorizedHead",
+    "FactorizedMixture",
     "Flow",
     "FlowedDistribution",
     "GaussianMixture",
     "Identity",
+    "Inverse",
     "Linear",
     "LowRank",
     "MixtureHead",
     "Precision",
+    "SemiTied",
+    "SplineCoupling",
+    "Standardize",
     "couplings",
     "frmdn",
     "mdn",

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .flows import Flow, FlowedDistribution, Identity, couplings
-from .mixture import MixtureHead
-from .networks import Feedforward, Recurrent
+from .coupling import couplings
+from .flowed import FlowedDistribution
+from .flows import Chain, Flow, Identity, Linear
+from .heads import MixtureHead
+from .networks import Activation, Feedforward, Recurrent
+
+PRECISIONS = ("diagonal", "low_rank", "semi_tied")
 
 
 class ConditionalDensity(nn.Module):
     """p(y | h) = sum_k pi_k(h) N(f(y); mu_k(h), P_k(h)^-1) |det df/dy|, with h = trunk(context).
 
-    The trunk is a module with an attribute `features` and a forward (context, state) -> (features, state).
+    Args:
+        trunk: a module with an attribute `features` and a forward (context, state) -> (features, state).
+        head: features [*B,F] -> a distribution in flow space with log_prob, sample, mean and mode.
+        flow: f; if it was built for a context, it gets the features too.
     """
 
-    def __init__(self, trunk: nn.Module, head: MixtureHead, flow: Flow) -> None:
+    def __init__(self, trunk: nn.Module, head: nn.Module, flow: Flow) -> None:
         super().__init__()
         self.trunk, self.head, self.flow = trunk, head, flow
 
@@ -29,26 +36,82 @@ class ConditionalDensity(nn.Module):
 
     def distribution(self, features: Tensor) -> FlowedDistribution:
         """The density given the trunk's features [*B,F]."""
-        return FlowedDistribution(self.head(features), self.flow)
+        return FlowedDistribution(self.head(features), self.flow, features, validate_args=False)
 
 
-def mdn(context: int, event: int, components: int = 5, hidden: Sequence[int] = (64, 64)) -> ConditionalDensity:
-    """Mixture density network (Bishop 1994), with one joint mixture over the event's dimensions."""
-    return ConditionalDensity(Feedforward(context, hidden), MixtureHead(hidden[-1], event, components), Identity())
+def mdn(
+    inputs: int,
+    outputs: int,
+    components: int = 5,
+    hidden: Sequence[int] = (15, 15),
+    activation: Activation = nn.Tanh,
+) -> ConditionalDensity:
+    """Mixture density network (Bishop 1994): feed-forward, with one joint mixture of diagonal precision, and no flow.
+
+    Args:
+        inputs: C of the context [*B,C].
+        outputs: D of the event.
+        components: K.
+        hidden: widths of the hidden layers.
+        activation: module made after each of them.
+    """
+    return ConditionalDensity(
+        Feedforward(inputs, hidden, activation), MixtureHead(hidden[-1], outputs, components), Identity()
+    )
 
 
-def rmdn(context: int, event: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    """Recurrent mixture density network: LSTM, diagonal precisions, no flow."""
-    return frmdn(context, event, components, hidden, flow=Identity())
+def rmdn(
+    inputs: int,
+    outputs: int,
+    components: int = 5,
+    hidden: int = 256,
+    precision: Literal["diagonal", "low_rank", "semi_tied"] = "diagonal",
+    rank: int = 4,
+) -> ConditionalDensity:
+    """Recurrent mixture density network: an LSTM and a joint mixture, no flow.
+
+    Args:
+        inputs: C of the context [B,T,C].
+        outputs: D of the event.
+        components: K.
+        hidden: H of the LSTM.
+        precision: of the components; "semi_tied" puts one linear map (`Linear`) before the mixture.
+        rank: R of "low_rank".
+    """
+    return frmdn(inputs, outputs, components, hidden, precision, rank, flow=Identity())
 
 
 def frmdn(
-    context: int, event: int, components: int = 5, hidden: int = 256, rank: int = 0, flow: Flow | None = None
+    inputs: int,
+    outputs: int,
+    components: int = 5,
+    hidden: int = 256,
+    precision: Literal["diagonal", "low_rank", "semi_tied"] = "low_rank",
+    rank: int = 4,
+    *,
+    blocks: int = 2,
+    conditional: bool = False,
+    flow: Flow | None = None,
 ) -> ConditionalDensity:
-    """Flow-based recurrent mixture density network (arXiv 2008.02144).
+    """Flow-based recurrent mixture density network (arXiv 2008.02144): LSTM, mixture in flow space, coupling flow.
 
-    rank 0 gives diagonal precisions, rank R > 0 low-rank ones D + U U^T. The flow is two coupling blocks unless given;
-    `Chain(couplings(event), Linear(event))` makes the precisions semi-tied.
+    Args:
+        inputs: C of the context [B,T,C].
+        outputs: D of the event.
+        components: K.
+        hidden: H of the LSTM.
+        precision: of the components, in flow space; "semi_tied" puts one linear map (`Linear`) behind the flow.
+        rank: R of "low_rank".
+        blocks: coupling blocks of four linear layers; two as published.
+        conditional: let the flow see the LSTM's features h, so that it bends another way at every step.
+        flow: a flow instead of those blocks; `Identity()` makes an RMDN, to the last bit.
     """
-    head = MixtureHead(hidden, event, components, "low_rank" if rank else "diagonal", max(rank, 1))
-    return ConditionalDensity(Recurrent(context, hidden), head, couplings(event) if flow is None else flow)
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    head = MixtureHead(hidden, outputs, components, "diagonal" if precision == "semi_tied" else precision, rank)
+    trunk = Recurrent(inputs, hidden)
+    if flow is None:
+        flow = couplings(outputs, blocks, context=hidden if conditional else 0)
+    if precision == "semi_tied":
+        flow = Chain(flow, Linear(outputs)) if not isinstance(flow, Identity) else Linear(outputs)
+    return ConditionalDensity(trunk, head, flow)

@@ -1,32 +1,36 @@
-"""Invertible maps y -> u with a known Jacobian, and the density of y when u has a simple one."""
+"""Invertible maps y -> u with a known Jacobian: the interface, and the flows that need no network.
+
+`coupling` and `autoregressive` hold those that do; `flowed` the density of y when u has a simple one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
-from .mixture import GaussianMixture
-from .networks import MLP, MaskedMLP
 from .precision import bounded
 
-LOG_SCALE_BOUND = 2.0  # one block scales by e^-2 to e^2: enough, and the inverse stays accurate in float32
+SMALLEST_SCALE = 1e-6  # of `Standardize`: a dimension that never moves is not blown up further
 
 
 class Flow(nn.Module):
-    """A bijection of D-vectors. A new flow overrides `forward` and `inverse`; `affine` if it is u = A y + b."""
+    """A bijection of D-vectors, which may depend on a context (the trunk's features).
+
+    A new flow overrides `forward` and `inverse`, sets `affine` if it is u = A y + b, and `context` to the number of
+    context features that it needs (0: it ignores them).
+    """
 
     affine = False
+    context = 0
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """y [*,D] -> u [*,D] and log|det du/dy| [*]."""
+    def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """y [*,D], context [*,F] -> u [*,D] and log|det du/dy| [*]."""
         raise NotImplementedError
 
-    def inverse(self, u: Tensor) -> Tensor:
-        """u [*,D] -> y [*,D]."""
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
+        """u [*,D], context [*,F] -> y [*,D]."""
         raise NotImplementedError
 
 
@@ -35,23 +39,28 @@ class Identity(Flow):
 
     affine = True
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return y, y.new_zeros(y.shape[:-1])
 
-    def inverse(self, u: Tensor) -> Tensor:
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         return u
 
 
 class Linear(Flow):
     """u = L U y, L unit lower and U upper triangular with positive diagonal; log|det| = sum log diag U.
 
-    Starts as the identity. No sign or permutation is learned: neither would change a diagonal mixture of u.
+    Starts as the identity. No sign or permutation is learned: neither would change a diagonal mixture of u. In front
+    of a diagonal mixture it makes the precisions semi-tied (Gales 1999).
+
+    Args:
+        event: D.
     """
 
     affine = True
 
     def __init__(self, event: int) -> None:
         super().__init__()
+        self.event = event
         self.triangles = nn.Parameter(torch.zeros(event, event))  # L below and U above the diagonal
         self.log_diagonal = nn.Parameter(torch.zeros(event))
 
@@ -61,147 +70,102 @@ class Linear(Flow):
         )
         return lower, self.triangles.triu(1) + torch.diag(bounded(self.log_diagonal).exp())
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         lower, upper = self._factors()
         return y @ (lower @ upper).mT, bounded(self.log_diagonal).sum().expand(y.shape[:-1])
 
-    def inverse(self, u: Tensor) -> Tensor:
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         lower, upper = self._factors()
         column = torch.linalg.solve_triangular(lower, u.unsqueeze(-1), upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(upper, column, upper=True).squeeze(-1)
 
 
-class Coupling(Flow):
-    """Affine coupling: one half passes, and shifts and scales the other (RealNVP, Dinh et al. 2017, eqs. 7 and 8).
+class Standardize(Flow):
+    """u = (y - mean) / scale, with figures of the training data instead of weights; they are saved as buffers.
 
-    u_b = y_b exp(s(y_a)) + t(y_a), with |s| < LOG_SCALE_BOUND; `flip` exchanges the halves. The conditioner has four
-    linear layers with LeakyReLU as in the FRMDN paper, and its last layer starts at 0, so that the flow starts as the
-    identity.
+    The densities stay those of y, in its own units. Couplings bend a region of some units around 0 and mixtures start
+    there, so put it before them where the data lie elsewhere.
+
+    Args:
+        mean: f[D].
+        scale: f[D] > 0.
     """
 
-    def __init__(self, event: int, hidden: Sequence[int] = (64, 64, 64), flip: bool = False) -> None:
+    affine = True
+    mean: Tensor
+    log_scale: Tensor
+
+    def __init__(self, mean: Tensor, scale: Tensor) -> None:
         super().__init__()
-        if event < 2:
-            raise ValueError(f"event must be at least 2 to be split into halves, not {event}: use Identity or Linear")
-        self.sizes, self.flip = [event // 2, event - event // 2], flip
-        passing, moving = self.sizes[::-1] if flip else self.sizes
-        self.conditioner = MLP(passing, 2 * moving, hidden)
-        _zero(self.conditioner.last)
+        if mean.shape != scale.shape or mean.ndim != 1:
+            raise ValueError(f"mean {tuple(mean.shape)} and scale {tuple(scale.shape)} must both be [D]")
+        if not (torch.isfinite(mean).all() and torch.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError(
+                "mean and scale must be finite, and scale above 0: use from_data, or look for NaN in the data"
+            )
+        self.register_buffer("mean", mean.detach().clone())
+        self.register_buffer("log_scale", scale.detach().log())
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        passing, moving = self._halves(y)
-        shift, scale = self._condition(passing)
-        return self._join(passing, torch.addcmul(shift, moving, scale.exp())), scale.sum(-1)
+    @classmethod
+    def from_data(cls, y: Tensor) -> Standardize:
+        """With the means and standard deviations of the rows of y [*,D]; one number is no row: at least two."""
+        rows = y.detach().reshape(-1, y.shape[-1])
+        if len(rows) < 2:
+            raise ValueError(f"y has {len(rows)} rows: a standard deviation takes at least 2")
+        deviation, mean = torch.std_mean(rows.double(), 0)
+        return cls(mean.to(y.dtype), deviation.clamp_min(SMALLEST_SCALE).to(y.dtype))
 
-    def inverse(self, u: Tensor) -> Tensor:
-        passing, moving = self._halves(u)
-        shift, scale = self._condition(passing)
-        return self._join(passing, (moving - shift) * torch.exp(-scale))
+    def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return (y - self.mean) * torch.exp(-self.log_scale), -self.log_scale.sum().expand(y.shape[:-1])
 
-    def _condition(self, passing: Tensor) -> tuple[Tensor, Tensor]:
-        shift, scale = self.conditioner(passing).chunk(2, -1)
-        return shift, bounded(scale, LOG_SCALE_BOUND)
-
-    def _halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = x.split(self.sizes, -1)
-        return (second, first) if self.flip else (first, second)
-
-    def _join(self, passing: Tensor, moving: Tensor) -> Tensor:
-        return torch.cat((moving, passing) if self.flip else (passing, moving), -1)
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
+        return u * torch.exp(self.log_scale) + self.mean
 
 
-class Autoregressive(Flow):
-    """u_d = y_d exp(s_d(y_<d)) + t_d(y_<d): the flow of MAF (Papamakarios et al. 2017), with |s| < LOG_SCALE_BOUND.
+class Inverse(Flow):
+    """A flow run backwards: `Inverse(Autoregressive(D))` is the IAF of Kingma et al. 2016, fast to sample from.
 
-    One pass forward, D passes back: more expressive than coupling, and slow to sample. Starts as the identity.
+    Args:
+        flow: the flow; its weights stay its own.
     """
 
-    def __init__(self, event: int, hidden: Sequence[int] = (64, 64)) -> None:
+    def __init__(self, flow: Flow) -> None:
         super().__init__()
-        self.event = event
-        self.conditioner = MaskedMLP(event, 2, hidden)
-        _zero(self.conditioner.last)
+        self.flow = flow
+        self.affine, self.context = flow.affine, flow.context
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        shift, scale = self._condition(y)
-        return torch.addcmul(shift, y, scale.exp()), scale.sum(-1)
+    def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        u = self.flow.inverse(y, context)
+        return u, -self.flow(u, context)[1]
 
-    def inverse(self, u: Tensor) -> Tensor:
-        y = torch.zeros_like(u)
-        for _ in range(self.event):  # pass d settles dimension d, since all before it are settled
-            shift, scale = self._condition(y)
-            y = (u - shift) * torch.exp(-scale)
-        return y
-
-    def _condition(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        shift, scale = self.conditioner(y).chunk(2, -1)
-        return shift, bounded(scale, LOG_SCALE_BOUND)
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
+        return cast(Tensor, self.flow(u, context)[0])
 
 
 class Chain(Flow):
-    """Flows one after the other: u = f_n(... f_1(y)). An empty chain is the identity."""
+    """Flows one after the other: u = f_n(... f_1(y)). An empty chain is the identity.
+
+    Args:
+        flows: those that need a context must need the same number of features.
+    """
 
     def __init__(self, *flows: Flow) -> None:
         super().__init__()
         self.flows = nn.ModuleList(flows)
         self.affine = all(flow.affine for flow in flows)
+        needed = {flow.context for flow in flows} - {0}
+        if len(needed) > 1:
+            raise ValueError(f"flows of one chain need {sorted(needed)} context features: build all with one number")
+        self.context = max(needed, default=0)
 
-    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = y.new_zeros(y.shape[:-1])
         for flow in self.flows:
-            y, log_det = flow(y)
+            y, log_det = flow(y, context)
             total = total + log_det
         return y, total
 
-    def inverse(self, u: Tensor) -> Tensor:
+    def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         for flow in reversed(self.flows):
-            u = cast(Flow, flow).inverse(u)
+            u = cast(Flow, flow).inverse(u, context)
         return u
-
-
-class FlowedDistribution(Distribution):
-    """The density of y whose image u = f(y) has a mixture: log p(y) = log p_base(f(y)) + log|det df/dy|."""
-
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own class attribute)
-
-    def __init__(self, base: GaussianMixture, flow: Flow) -> None:
-        self.base, self.flow = base, flow
-        super().__init__(base.batch_shape, base.event_shape, validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log density at y [*S,*B,D]: [*S,*B], nats per vector."""
-        u, log_det = self.flow(value)
-        return self.base.log_prob(u) + log_det
-
-    def sample(
-        self,
-        sample_shape: Sequence[int] = (),
-        *,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Samples y [*sample_shape,*B,D]: the flow backwards; the temperature acts in flow space."""
-        with torch.no_grad():
-            return self.flow.inverse(self.base.sample(sample_shape, temperature=temperature, generator=generator))
-
-    @property
-    def mode(self) -> Tensor:
-        """The point that the flow maps to the mean of the most likely component [*B,D]: the point prediction."""
-        return self.flow.inverse(self.base.mode)
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean [*B,D] behind an affine flow; no other flow has one in closed form, and there it is `mode`."""
-        return self.flow.inverse(self.base.mean) if self.flow.affine else self.mode
-
-
-def couplings(event: int, blocks: int = 2, hidden: int = 64) -> Chain:
-    """The flow of FRMDN: coupling blocks of four linear layers that take turns with the halves."""
-    if blocks < 1:
-        raise ValueError(f"blocks must be at least 1, not {blocks}: for no flow use Identity (density rmdn)")
-    return Chain(*(Coupling(event, [hidden] * 3, flip=bool(i % 2)) for i in range(blocks)))
-
-
-def _zero(layer: nn.Linear) -> None:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)

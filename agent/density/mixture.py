@@ -1,36 +1,54 @@
-"""Mixtures of Gaussians with structured precisions, and the layer that turns features into one."""
+"""Mixtures of Gaussians with structured precisions, as torch distributions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch import Tensor
+from torch.distributions import Distribution, constraints
 
-from .precision import FACTOR_BOUND, Diagonal, LowRank, Precision, bounded, take
+from .precision import Precision, take
 
 
 class GaussianMixture(Distribution):
-    """p(x) = sum_k softmax(logits)_k N(x; loc_k, P_k^-1), jointly over the D dimensions of x.
+    """p(x) = sum_k softmax(logits)_k N(x; loc_k, P_k^-1), jointly over the D dimensions of x (Bishop 1994).
 
-    logits [*B,K], loc [*B,K,D], precision of components [*B,K]. A component axis of size 1 ties that parameter.
     Densities may exceed 1, so negative log likelihoods below 0 are no fault.
+
+    Args:
+        logits: [*B,K], logarithms of weights that need not sum to 1.
+        loc: [*B,K,D], means.
+        precision: of components [*B,K]. In loc and precision a component axis of size 1 ties that parameter.
+        validate_args: check parameters and values; None: as torch.distributions is set.
     """
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own class attribute)
+    arg_constraints: dict[str, Any] = {  # noqa: RUF012  (torch's own class attribute)
+        "logits": constraints.real_vector,
+        "loc": constraints.independent(constraints.real, 2),
+    }
+    support = constraints.real_vector
 
-    def __init__(self, logits: Tensor, loc: Tensor, precision: Precision) -> None:
+    def __init__(self, logits: Tensor, loc: Tensor, precision: Precision, validate_args: bool | None = None) -> None:
         if precision.event != loc.shape[-1]:
             raise ValueError(
                 f"precision has {precision.event} dimensions, but loc has {loc.shape[-1]}: make them equal"
             )
+        shape = torch.broadcast_shapes(logits.shape, loc.shape[:-1], precision.shape)
+        if logits.shape[-1] != shape[-1]:
+            raise ValueError(
+                f"logits has {logits.shape[-1]} components, but loc or precision {shape[-1]}: make them equal"
+            )
         self.logits, self.loc, self.precision = logits, loc, precision
-        super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=False)
+        super().__init__(shape[:-1], loc.shape[-1:], validate_args=validate_args)
+        if self._validate_args and not precision.valid():
+            raise ValueError("precision must be positive and finite: make it by exp or softplus, and look for NaN")
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Natural logarithm of the joint density at value [*S,*B,D]: [*S,*B], nats per vector."""
+        if self._validate_args:
+            self._validate_sample(value)
         components = self.precision.log_density(value.unsqueeze(-2) - self.loc)
         return torch.logsumexp(self.logits + components, -1) - torch.logsumexp(self.logits, -1)
 
@@ -45,21 +63,30 @@ class GaussianMixture(Distribution):
 
         Chooses a component first (inverse CDF, one uniform number), then draws from that component only.
         """
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}: use mode for the point prediction")
+        check_temperature(temperature)
         with torch.no_grad():
             shape = (*sample_shape, *self.batch_shape)
-            chances = torch.softmax(self.logits / temperature, -1).cumsum(-1)[..., :-1]  # the last is 1: no test needed
-            component = (_draw(torch.rand, (*shape, 1), self.loc, generator) >= chances).sum(-1)
+            component = choose(self.logits, (*shape, 1), temperature, generator)
             precision = self.precision.select(component)
-            normal = _draw(torch.randn, (*shape, 1, precision.noise), self.loc, generator)
+            normal = draw(torch.randn, (*shape, 1, precision.noise), self.loc, generator)
             deviation = precision.colour(normal) * temperature**0.5
             return (take(self.loc, component) + deviation).squeeze(-2)
+
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> GaussianMixture:
+        """The same density for every row of a larger batch; no numbers are copied."""
+        shape = torch.Size(batch_shape)
+        logits, loc = self.logits.expand(*shape, -1), self.loc.expand(*shape, -1, -1)
+        return GaussianMixture(logits, loc, self.precision, validate_args=False)._checking(self._validate_args)
+
+    def _checking(self, values: bool) -> GaussianMixture:
+        self._validate_args = values  # parameters that were checked once need no second look
+        return self
 
     @property
     def mean(self) -> Tensor:
         """[*B,D]."""
-        return (torch.softmax(self.logits, -1).unsqueeze(-1) * self.loc).sum(-2)
+        mean = (torch.softmax(self.logits, -1).unsqueeze(-1) * self.loc).sum(-2)
+        return mean.expand(*self.batch_shape, -1)
 
     @property
     def variance(self) -> Tensor:
@@ -71,60 +98,27 @@ class GaussianMixture(Distribution):
     @property
     def mode(self) -> Tensor:
         """The mean of the most likely component [*B,D]: a point prediction that never falls between two modes."""
-        return take(self.loc, self.logits.argmax(-1)).squeeze(-2).expand(*self.batch_shape, -1)
+        component = self.logits.argmax(-1).expand(self.batch_shape)
+        return take(self.loc, component).squeeze(-2).expand(*self.batch_shape, -1)
+
+    def __repr__(self) -> str:
+        sizes = f"batch={tuple(self.batch_shape)}, components={self.logits.shape[-1]}, event={self.event_shape[0]}"
+        return f"GaussianMixture({sizes}, {self.precision!r})"
 
 
-class MixtureHead(nn.Module):
-    """Linear layers from features [*B,F] to the parameters of a `GaussianMixture` over D = event dimensions.
-
-    `rank` is read with precision "low_rank" only. For a semi-tied precision put `flows.Linear` behind "diagonal".
-    """
-
-    def __init__(
-        self,
-        features: int,
-        event: int,
-        components: int = 5,
-        precision: Literal["diagonal", "low_rank"] = "diagonal",
-        rank: int = 4,
-    ) -> None:
-        super().__init__()
-        if precision not in ("diagonal", "low_rank"):
-            raise ValueError(f"precision must be diagonal or low_rank, not {precision!r}")
-        if min(event, components, rank) < 1:
-            raise ValueError(f"event {event}, components {components} and rank {rank} must be at least 1")
-        self.event, self.components = event, components
-        self.rank = rank if precision == "low_rank" else 0
-        # Logits apart: with K more columns the rows of the large product lose their alignment, and it half its speed.
-        self.logits = nn.Linear(features, components)
-        self.linear = nn.Linear(features, components * event * (2 + self.rank))
-        if self.rank:
-            self._shrink_factor()
-
-    def forward(self, features: Tensor) -> GaussianMixture:
-        logits = self.logits(features)
-        loc, log, *factor = self._split(self.linear(features))
-        if not self.rank:
-            return GaussianMixture(logits, loc, Diagonal.from_log(bounded(log)))
-        whitened = factor[0].clamp(-FACTOR_BOUND, FACTOR_BOUND)  # not tanh: many numbers, and far from the bound
-        return GaussianMixture(logits, loc, LowRank.from_log(bounded(log), whitened))
-
-    def _split(self, raw: Tensor) -> list[Tensor]:
-        """[*,outputs] -> loc [*,K,D], log precision [*,K,D] and, with a rank, factor [*,K,R,D]."""
-        k, d, r = self.components, self.event, self.rank
-        loc, log, *factor = raw.split([k * d, k * d] + ([k * r * d] if r else []), -1)
-        parts = [loc.unflatten(-1, (k, d)), log.unflatten(-1, (k, d))]
-        return parts + [part.unflatten(-1, (k, r, d)) for part in factor]
-
-    def _shrink_factor(self) -> None:
-        """Start almost diagonal; not at 0, where the gradient of the factor vanishes."""
-        first = 2 * self.components * self.event
-        with torch.no_grad():
-            self.linear.weight[first:] *= 0.01
-            self.linear.bias[first:] *= 0.1
+def check_temperature(temperature: float) -> None:
+    """Raise ValueError unless the temperature is above 0."""
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, not {temperature}: use mode for the point prediction")
 
 
-def _draw(source: Any, shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+def choose(logits: Tensor, shape: Sequence[int], temperature: float, generator: torch.Generator | None) -> Tensor:
+    """Components drawn by their weights softmax(logits [*B,K] / temperature), i64[*S,*B], for shape (*S, *B, 1)."""
+    chances = torch.softmax(logits / temperature, -1).cumsum(-1)[..., :-1]  # the last is 1: no test needed
+    return (draw(torch.rand, shape, logits, generator) >= chances).sum(-1)
+
+
+def draw(source: Any, shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Random numbers drawn where the generator lives, moved to where they are needed."""
     device = like.device if generator is None else generator.device
     return source(shape, generator=generator, dtype=like.dtype, device=device).to(like.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -11,21 +11,41 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 State = tuple[Tensor, Tensor]  # hidden and cell, each [B,H]
+Activation = Callable[[], nn.Module]
 
 
-class MLP(nn.Sequential):
-    """Linear layers with LeakyReLU between them: [*,inputs] -> [*,outputs]."""
+class Conditioner(nn.Sequential):
+    """Layers whose first is linear, and adds what is `given` to its output."""
 
-    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int] = (64, 64)) -> None:
-        sizes = [inputs, *hidden, outputs]
-        layers: list[nn.Module] = []
-        for i, o in pairwise(sizes):
-            layers += [nn.Linear(i, o), nn.LeakyReLU()]
-        super().__init__(*layers[:-1])
+    def forward(self, x: Tensor, given: Tensor | None = None) -> Tensor:
+        """x [*,inputs] and given [*,width] (broadcast) -> [*,outputs]."""
+        for i, layer in enumerate(self):
+            x = layer(x)
+            if i == 0 and given is not None:
+                x = x + given
+        return x
+
+    @property
+    def width(self) -> int:
+        """Outputs of the first layer."""
+        return cast(nn.Linear, self[0]).out_features
 
     @property
     def last(self) -> nn.Linear:
         return cast(nn.Linear, self[-1])
+
+
+class MLP(Conditioner):
+    """Linear layers with an activation between them: [*,inputs] -> [*,outputs]."""
+
+    def __init__(
+        self, inputs: int, outputs: int, hidden: Sequence[int] = (64, 64), activation: Activation = nn.LeakyReLU
+    ) -> None:
+        sizes = [inputs, *hidden, outputs]
+        layers: list[nn.Module] = []
+        for i, o in pairwise(sizes):
+            layers += [nn.Linear(i, o), activation()]
+        super().__init__(*layers[:-1])
 
 
 class MaskedLinear(nn.Linear):
@@ -41,15 +61,18 @@ class MaskedLinear(nn.Linear):
         return functional.linear(x, self.weight * self.mask, self.bias)
 
 
-class MaskedMLP(nn.Sequential):
+class MaskedMLP(Conditioner):
     """An autoregressive MLP: the `outputs_per_input` outputs of input d depend on the inputs before d only.
 
     [*,D] -> [*,outputs_per_input * D], output j belonging to input j mod D. MADE: Germain et al. 2015, eqs. 12 and 13,
-    with degrees dealt out in turn instead of at random, so that equal settings give equal masks.
+    with degrees dealt out in turn instead of at random, so that equal settings give equal masks. `reverse` lets every
+    output see the inputs behind its own instead.
     """
 
-    def __init__(self, event: int, outputs_per_input: int, hidden: Sequence[int] = (64, 64)) -> None:
-        degree = torch.arange(event)
+    def __init__(
+        self, event: int, outputs_per_input: int, hidden: Sequence[int] = (64, 64), reverse: bool = False
+    ) -> None:
+        degree = torch.arange(event).flip(0) if reverse else torch.arange(event)
         layers: list[nn.Module] = []
         before = degree
         for width in hidden:
@@ -59,21 +82,18 @@ class MaskedMLP(nn.Sequential):
         layers.append(MaskedLinear(degree.repeat(outputs_per_input)[:, None] > before))
         super().__init__(*layers)
 
-    @property
-    def last(self) -> MaskedLinear:
-        return cast(MaskedLinear, self[-1])
-
 
 class Feedforward(nn.Module):
     """A trunk without memory: context [*,inputs] -> features [*,F], state None."""
 
-    def __init__(self, inputs: int, hidden: Sequence[int] = (64, 64)) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int] = (64, 64), activation: Activation = nn.LeakyReLU) -> None:
         super().__init__()
         self.features = hidden[-1]
-        self.network = MLP(inputs, hidden[-1], hidden[:-1])
+        self.network = MLP(inputs, hidden[-1], hidden[:-1], activation)
+        self.activation = activation()
 
     def forward(self, context: Tensor, state: None = None) -> tuple[Tensor, None]:
-        return functional.leaky_relu(self.network(context)), None
+        return self.activation(self.network(context)), None
 
 
 class Recurrent(nn.Module):

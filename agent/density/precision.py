@@ -1,7 +1,7 @@
 """Precision matrices of a mixture's components, never built as D x D.
 
-A semi-tied precision P_k = A^T D_k A (one A for all components) needs no class: it is a `Diagonal` mixture behind the
-flow u = A y (`flows.Linear`), which also supplies its Jacobian.
+A semi-tied precision P_k = U D_k U^T (one U for all components) is a `Diagonal` mixture behind the flow u = U^T y
+(`flows.Linear`), which also supplies its Jacobian; `semi_tied` says the same as a Precision.
 """
 
 from __future__ import annotations
@@ -41,6 +41,15 @@ class Precision(ABC):
     def colour(self, normal: Tensor) -> Tensor:
         """Standard normal numbers [*,K,noise] -> numbers [*,K,D] of covariance P^-1."""
 
+    @abstractmethod
+    def valid(self) -> bool:
+        """Whether it is a precision: positive and finite."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> torch.Size:
+        """[*B,K]."""
+
     @property
     @abstractmethod
     def noise(self) -> int:
@@ -79,6 +88,9 @@ class Diagonal(Precision):
     def colour(self, normal: Tensor) -> Tensor:
         return normal * torch.exp(-0.5 * self.log)
 
+    def valid(self) -> bool:
+        return bool(torch.isfinite(self.log).all())  # the logarithm of what is not positive is not finite
+
     @property
     def noise(self) -> int:
         return self.event
@@ -86,6 +98,13 @@ class Diagonal(Precision):
     @property
     def event(self) -> int:
         return self.log.shape[-1]
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.log.shape[:-1]
+
+    def __repr__(self) -> str:
+        return "Diagonal()"
 
 
 class LowRank(Precision):
@@ -131,6 +150,9 @@ class LowRank(Precision):
         inner = torch.cholesky_solve(along, root)
         return (c - (self.whitened * inner).sum(-2)) * torch.exp(-0.5 * self.log)
 
+    def valid(self) -> bool:
+        return bool(torch.isfinite(self.log).all() and torch.isfinite(self.whitened).all())
+
     @property
     def noise(self) -> int:
         return self.event + self.whitened.shape[-2]
@@ -138,6 +160,13 @@ class LowRank(Precision):
     @property
     def event(self) -> int:
         return self.log.shape[-1]
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.broadcast_shapes(self.log.shape[:-1], self.whitened.shape[:-2])
+
+    def __repr__(self) -> str:
+        return f"LowRank(rank={self.whitened.shape[-2]})"
 
 
 class _WhitenedLogDensity(torch.autograd.Function):

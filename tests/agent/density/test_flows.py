@@ -192,7 +192,7 @@ def test_the_conditioner_has_four_linear_layers() -> None:
 
 
 def test_mistakes_are_named() -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        Coupling(1)
+    with pytest.raises(ValueError, match="at least 1"):
+        Coupling(0)
     with pytest.raises(ValueError, match="blocks must be at least 1"):
         couplings(4, blocks=0)
