@@ -25,9 +25,11 @@ def batch() -> SequenceBatch:
     return SequenceBatch(z, a, nothing, nothing, nothing == 0)
 
 
-def training(density: Literal["frmdn", "rmdn"]) -> Callable[[], float]:
+def training(
+    density: Literal["frmdn", "rmdn"], precision: Literal["diagonal", "low_rank"] = "diagonal"
+) -> Callable[[], float]:
     """Our training loop on latents as the memory stage has them."""
-    data, model = batch(), Memory(MemoryConfig(density=density))
+    data, model = batch(), Memory(MemoryConfig(density=density, precision=precision))
     config = FitConfig(steps=STEPS, learning_rate=1e-4, clip=1.0)
 
     def work() -> float:

@@ -7,8 +7,9 @@ from .factorized import FactorizedMixture
 from .flowed import FlowedDistribution
 from .flows import Chain, Flow, Identity, Inverse, Linear, Standardize
 from .heads import FactorizedHead, MixtureHead
+from .low_rank import LowRank
 from .mixture import GaussianMixture
-from .precision import Diagonal, LowRank, Precision
+from .precision import Diagonal, Precision
 from .semi_tied import SemiTied
 
 __all__ = [

@@ -1,8 +1,11 @@
-"""The models that comparisons run, by name, at comparable sizes."""
+"""The models that comparisons run, by name and at equal size."""
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Mapping
+
+import torch
 
 from .conditional import ConditionalDensity, frmdn, rmdn
 from .coupling import couplings
@@ -11,6 +14,7 @@ from .heads import FactorizedHead
 from .networks import Recurrent
 
 RANK = 4
+TOLERANCE = 0.1  # by which numbers of parameters may differ and still count as equal
 
 
 def _factorized(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
@@ -55,15 +59,43 @@ MODELS: Mapping[str, Callable[..., ConditionalDensity]] = {
 
 
 def build(name: str, inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    """The model of that name, freshly initialised by torch's global random numbers.
+    """The model of that name, with as many parameters as RMDN within a tenth, initialised by torch's global generator.
 
     Args:
         name: one of `MODELS`.
         inputs: C of the context [B,T,C].
         outputs: D of the event.
         components: K.
-        hidden: H of the LSTM.
+        hidden: H of RMDN's LSTM; a model whose head or flow takes more has a smaller LSTM instead (`fair_hidden`).
+
+    Raises:
+        ValueError: there is no model of that name.
     """
     if name not in MODELS:
         raise ValueError(f"name must be one of {', '.join(MODELS)}, not {name!r}")
-    return MODELS[name](inputs, outputs, components, hidden)
+    return MODELS[name](inputs, outputs, components, fair_hidden(name, inputs, outputs, components, hidden))
+
+
+def fair_hidden(name: str, inputs: int, outputs: int, components: int, hidden: int) -> int:
+    """The LSTM size at which a model has RMDN's number of parameters within TOLERANCE.
+
+    `hidden` itself where that is so; else the best of half to twice `hidden`; and `hidden` again where none is good
+    enough, since a flow that outweighs a small RMDN cannot be paid for by an LSTM of a few cells.
+    """
+
+    def count(model: str, size: int) -> int:
+        with torch.device("meta"):  # shapes without numbers: costs nothing and draws nothing
+            return sum(p.numel() for p in MODELS[model](inputs, outputs, components, size).parameters())
+
+    target = count("rmdn", hidden)
+
+    def off(size: int) -> float:
+        return abs(count(name, size) - target) / target
+
+    if off(hidden) <= TOLERANCE:
+        return hidden
+    step = max(1, hidden // 32)  # multiples of 8 for the usual 256: sizes that processors like
+    sizes = range(max(step, hidden // 2), 2 * hidden + 1, step)
+    above = bisect.bisect_left(sizes, target, key=lambda size: count(name, size))
+    best = min(sizes[max(above - 1, 0) : above + 1], key=off)
+    return best if off(best) <= TOLERANCE else hidden

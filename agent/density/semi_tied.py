@@ -12,7 +12,7 @@ from .precision import Diagonal, Precision
 class SemiTied(Precision):
     """P_k = U D_k U^T with one U for all components: semi-tied covariances (Gales 1999), the first FRMDN.
 
-    Errors pass the linear flow u = U^T e and meet a `Diagonal` precision there; log det P = sum log D + 2 log|det U|,
+    Errors pass the linear flow u = U^T e and meet a `Diagonal` precision there: log det P = sum log D + 2 log|det U|,
     where the flow's triangular factors give the second term for nothing. No D x D matrix but U itself is ever made.
 
     A model should not build its mixture with it: a diagonal mixture in flow space behind `Linear` is the same density

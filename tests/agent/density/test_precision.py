@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from agent.density import Diagonal, GaussianMixture, LowRank, Precision
-from agent.density.precision import FACTOR_BOUND, bounded
+from agent.density import Diagonal, FlowedDistribution, GaussianMixture, Linear, LowRank, Precision, SemiTied
+from agent.density.low_rank import FACTOR_BOUND
+from agent.density.precision import bounded
 
 
 def parts(event: int, rank: int, batch: tuple[int, ...] = (3,), components: int = 4) -> tuple[Tensor, ...]:
@@ -48,6 +49,59 @@ def test_low_rank_matches_dense_precision_matrix(event: int, rank: int) -> None:
     torch.testing.assert_close(mixture.variance, oracle.variance, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("event,rank", [(1, 1), (7, 4), (64, 4)])
+def test_shared_directions_match_the_factor_spelled_out(event: int, rank: int) -> None:
+    """V_k diag(g) for every row: the way without a factor a row, against the dense matrix and the other way."""
+    logits, loc, diagonal, _ = parts(event, rank)
+    directions = torch.randn(4, rank, event, dtype=torch.float64)
+    strength = torch.randn(3, 4, rank, dtype=torch.float64).exp()
+    x = 3 * torch.randn(5, 3, event, dtype=torch.float64)
+    shared = GaussianMixture(logits, loc, LowRank.from_log(diagonal.log(), directions, strength))
+    factor = (directions * strength.unsqueeze(-1)).mT * diagonal.sqrt().unsqueeze(-1)
+    dense_normal = MultivariateNormal(loc, precision_matrix=dense(diagonal, factor))
+    oracle = MixtureSameFamily(Categorical(logits=logits), dense_normal)
+    torch.testing.assert_close(shared.log_prob(x), oracle.log_prob(x), rtol=1e-12, atol=1e-10)
+    torch.testing.assert_close(shared.variance, oracle.variance, rtol=1e-8, atol=1e-10)
+    spelled = GaussianMixture(logits, loc, LowRank(diagonal, factor))
+    draws = [m.sample((4,), generator=torch.Generator().manual_seed(1)) for m in (shared, spelled)]
+    torch.testing.assert_close(draws[0], draws[1])
+
+
+@pytest.mark.parametrize("event", [1, 2, 7, 64])
+def test_semi_tied_matches_dense_precision_matrix(event: int) -> None:
+    """P_k = U D_k U^T; and the same density as a diagonal mixture behind the flow u = U^T y."""
+    logits, loc, diagonal, _ = parts(event, 1)
+    flow = Linear(event).double()
+    with torch.no_grad():
+        flow.triangles += torch.randn_like(flow.triangles) / (2 * event)
+        flow.log_diagonal += 0.3 * torch.randn_like(flow.log_diagonal)
+    u = flow(torch.eye(event, dtype=torch.float64))[0]  # row i is the image of e_i, so this is U
+    matrix = u @ torch.diag_embed(diagonal) @ u.mT
+    oracle = MixtureSameFamily(Categorical(logits=logits), MultivariateNormal(loc, precision_matrix=matrix))
+    mixture = GaussianMixture(logits, loc, SemiTied(diagonal, flow))
+    x = 3 * torch.randn(5, 3, event, dtype=torch.float64)
+    torch.testing.assert_close(mixture.log_prob(x), oracle.log_prob(x), rtol=1e-12, atol=1e-10)
+    torch.testing.assert_close(mixture.variance, oracle.variance, rtol=1e-8, atol=1e-10)
+    behind = FlowedDistribution(GaussianMixture(logits, flow(loc)[0], Diagonal(diagonal)), flow)
+    torch.testing.assert_close(behind.log_prob(x), mixture.log_prob(x), rtol=1e-12, atol=1e-10)
+    draws = [m.sample((4,), generator=torch.Generator().manual_seed(1)) for m in (mixture, behind)]
+    torch.testing.assert_close(draws[0], draws[1], rtol=0, atol=1e-8)
+    with pytest.raises(ValueError, match="make them equal"):
+        SemiTied(diagonal, Linear(event + 1))
+
+
+def test_semi_tied_samples_have_the_inverse_precision_as_covariance() -> None:
+    flow = Linear(3).double()
+    with torch.no_grad():
+        flow.triangles += torch.tensor([[0, 0.4, -0.3], [0.5, 0, 0.2], [-0.6, 0.3, 0]], dtype=torch.float64)
+    diagonal = torch.tensor([[0.5, 2.0, 1.0]], dtype=torch.float64)
+    u = flow(torch.eye(3, dtype=torch.float64))[0]
+    mixture = GaussianMixture(torch.zeros(1), torch.zeros(1, 3, dtype=torch.float64), SemiTied(diagonal, flow))
+    x = mixture.sample((200_000,), generator=torch.Generator().manual_seed(0))
+    expected = torch.linalg.inv(u @ torch.diag(diagonal[0]) @ u.mT)
+    torch.testing.assert_close(x.T.cov(), expected, rtol=0.03, atol=0.02)
+
+
 def test_low_rank_with_zero_factor_is_diagonal() -> None:
     _, loc, diagonal, factor = parts(6, 2)
     low = LowRank(diagonal, torch.zeros_like(factor))
@@ -61,6 +115,23 @@ def test_low_rank_gradient_in_closed_form() -> None:
     assert torch.autograd.gradcheck(lambda *x: LowRank.from_log(*x[1:]).log_density(x[0]), (error, log, factor))
     tied = [p[:, :1].detach().requires_grad_() for p in (log, factor)]
     assert torch.autograd.gradcheck(lambda *x: LowRank.from_log(*x[1:]).log_density(x[0]), (error, *tied))
+    shapes = ((2, 3, 5), (2, 3, 5), (3, 2, 5), (2, 3, 2))
+    shared = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes]
+    assert torch.autograd.gradcheck(lambda *x: LowRank.from_log(*x[1:]).log_density(x[0]), shared)
+
+
+def test_low_rank_passes_its_rows_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pieces are for speed alone: value and gradients do not know of them."""
+    torch.manual_seed(0)
+    results = []
+    for chunk in (1 << 19, 30, 1):  # all at once, three rows at a time, one
+        monkeypatch.setattr("agent.density.low_rank.CHUNK", chunk)
+        torch.manual_seed(0)
+        leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((7, 5), (7, 5), (7, 2, 5))]
+        value = LowRank.from_log(leaves[1], leaves[2].unsqueeze(0)).log_density(leaves[0].unsqueeze(0))
+        results.append([value, *torch.autograd.grad(value.square().sum(), leaves)])
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["diagonal", "low_rank"])
