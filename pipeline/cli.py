@@ -51,7 +51,7 @@ examples:
 
 It collects trajectories of Pendulum-v1 under Ornstein-Uhlenbeck torques, trains one model a seed, and measures on
 test trajectories what it generates from the first observation and the controls alone: with all noise at its centre
-(generation_mae) and with noise drawn (generation_mae_sampled). The folder gets settings.json, result.json,
+(generation_mae) and with noise drawn (generation_mae_sampled). The folder gets config.json, result.json,
 training.png and one folder a seed with weights, history and plots. Kill it anywhere and call it again: it goes on.
 The densities' nats may be below or above 0; the KL may not, in expectation. docs/state-space.md derives the bounds.
 """
@@ -194,7 +194,7 @@ def _add_statespace(commands: argparse._SubParsersAction) -> None:
         default=[],
         metavar="KEY=VALUE",
         dest="settings",
-        help="change one setting of settings.json; may be repeated",
+        help="change one setting of config.json; may be repeated",
     )
     command.add_argument(
         "--control", action="store_true", help="evolve a small controller in the dream of seed 0, and play it for real"

@@ -7,18 +7,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .files import read_json, write_bytes, write_json
 from .progress import Progress, duration
-
-if TYPE_CHECKING:
-    from .statespace_seed import Data
+from .workspace import Workspace
 
 MEANING = {
     "generation_mae": "noise at its centre: that of q(z_0 | x_0) to begin with, and every transition at its mean",
     "generation_mae_sampled": "noise drawn: z_0 from q(z_0 | x_0), every transition from the prior",
-    "reconstruction_mae": "states at the centre of the posterior, which sees the whole trajectory",
+    "reconstruction_mae": "states at the centre of the posterior",
     "kl": "nats per trajectory, posterior against prior; bound = reconstruction - kl, in nats per trajectory",
     "r2": "least squares from states at the posterior's centre, fitted on training and scored on test trajectories",
 }
@@ -75,14 +73,26 @@ def defaults(variant: str, observation: str) -> StateSpaceSettings:
 def statespace(options: argparse.Namespace) -> int:
     """Train, measure and plot what is missing in the folder; print the figures of all seeds."""
     settings = override(defaults(options.variant, options.observation), {"env": options.env}, options.settings)
-    out: Path = options.out
-    _settle(out, settings)
-    progress = Progress(out / "log.txt")
+    if options.control:
+        _check_control(settings)
+    workspace = Workspace(options.out)
+    workspace.check_free()
+    with workspace.lock():
+        _settle(workspace, settings)
+        summary = _run(settings, workspace.root, options.seeds, options.control)
+    if options.json:
+        print(json.dumps(summary, indent=2, allow_nan=False))
+    return 0
+
+
+def _run(settings: StateSpaceSettings, out: Path, seeds: int, controls: bool) -> dict[str, Any]:
+    """Bring all seeds to done, and return what the command prints."""
     from .statespace_seed import evaluate_seed, prepare, train_seed
 
+    progress = Progress(out / "log.txt")
     data = prepare(settings, out, progress)
     results = []
-    for seed in range(options.seeds):
+    for seed in range(seeds):
         path = out / f"seed-{seed}" / "result.json"
         if not path.exists():
             model, seconds = train_seed(settings, data, seed, path.parent, progress)
@@ -90,13 +100,13 @@ def statespace(options: argparse.Namespace) -> int:
         results.append(read_json(path))
         progress.line(_said(seed, results[-1]))
     summary = summarise(settings, results)
+    _plot(out, seeds, settings)
+    if controls:
+        from .statespace_control import control
+
+        summary["control"] = control(settings, data, out, progress)
     write_json(out / "result.json", summary)
-    _plot(out, options.seeds, settings)
-    if options.control:
-        summary["control"] = _control(settings, data, out, progress)
-    if options.json:
-        print(json.dumps(summary, indent=2, allow_nan=False))
-    return 0
+    return summary
 
 
 def override(settings: StateSpaceSettings, given: Mapping[str, Any], assignments: Sequence[str]) -> StateSpaceSettings:
@@ -144,16 +154,25 @@ def summarise(settings: StateSpaceSettings, results: Sequence[Mapping[str, Any]]
     }
 
 
-def _settle(out: Path, settings: StateSpaceSettings) -> None:
+def _check_control(settings: StateSpaceSettings) -> None:
+    """Refuse before training what could only fail after it."""
+    if settings.variant == "iaf-trajectory" or settings.observation != "state" or settings.lookahead:
+        raise ValueError(
+            "--control needs a model that infers its state as it goes: --observation state, lookahead 0, and another "
+            "variant than iaf-trajectory, whose posterior needs the whole trajectory"
+        )
+
+
+def _settle(workspace: Workspace, settings: StateSpaceSettings) -> None:
     """Store the settings, or make sure that the folder was made with them: trained seeds would else be mixed."""
-    path, wanted = out / "settings.json", json.loads(json.dumps(asdict(settings)))
-    if not path.exists():
-        write_json(path, wanted)
+    wanted = asdict(settings)
+    if not workspace.config_path.exists():
+        workspace.write_config(wanted)
         return
-    found = read_json(path)
+    found = workspace.read_config()
     different = [f"{k}: {found.get(k)} there, {v} here" for k, v in wanted.items() if found.get(k) != v]
     if different:
-        raise ValueError(f"{out} was made with other settings ({'; '.join(different)}): use another --out")
+        raise ValueError(f"{workspace.root} was made with other settings ({'; '.join(different)}): use another --out")
 
 
 def _said(seed: int, result: Mapping[str, Any]) -> str:
@@ -174,9 +193,3 @@ def _plot(out: Path, seeds: int, settings: StateSpaceSettings) -> None:
     histories = [History(out / f"seed-{seed}" / "history.jsonl", "step").read() for seed in range(seeds)]
     annealed = round(settings.annealing * settings.updates)
     write_bytes(out / "training.png", to_png(training_curves(histories, annealed)))
-
-
-def _control(settings: StateSpaceSettings, data: Data, out: Path, progress: Progress) -> dict[str, Any]:
-    from .statespace_control import control
-
-    return control(settings, data, out, progress)

@@ -105,6 +105,7 @@ def test_a_controller_is_evolved_in_the_dream_and_played(
         ([], ["batch=50", "train=20"], "batch"),
         (["--env", "CartPole-v1"], SMALL, "Pendulum-v1"),
         (["--observation", "pixels"], ["lookahead=20"], "lookahead"),
+        (["--control", "--variant", "iaf-trajectory"], SMALL, "iaf-trajectory"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(
