@@ -57,8 +57,8 @@ class StateSpaceSettings:
             raise ValueError(f"annealing must be a share between 0 and 1, not {self.annealing}")
         if self.batch > self.train:
             raise ValueError(f"batch must be at most the {self.train} trajectories of train, not {self.batch}")
-        if self.lookahead > self.length:
-            raise ValueError(f"lookahead must be at most the length {self.length}, not {self.lookahead}")
+        if self.lookahead >= self.length:
+            raise ValueError(f"lookahead must be below the length {self.length}, not {self.lookahead}")
         StateSpaceConfig(variant=self.variant, latent=self.latent, lookahead=self.lookahead)  # type: ignore[arg-type]
 
 

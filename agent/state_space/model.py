@@ -110,7 +110,7 @@ class StateSpace(nn.Module):
         """
         if isinstance(self.recognition, TrajectoryRecognition):
             whole = self.recognition(self.initial(x, u), x, u, epsilon)
-            return Path(self.unroll(whole.value, u), *whole)
+            return Path(self.unroll(self.begin(whole.value[:, 0]), u, whole.value[:, 1:]), *whole)
         noise: Noise = self.initial(x, u).at(epsilon[:, 0])
         z, seen = self.begin(noise.value), self.recognition.look(x[:, 1:])
         states, noises = [z], [noise]
@@ -121,10 +121,10 @@ class StateSpace(nn.Module):
         values, kls, ratios = (torch.stack(part, 1) for part in zip(*noises, strict=True))
         return Path(torch.stack(states, 1), values, kls.sum(1), ratios.sum(1))
 
-    def unroll(self, noise: Tensor, u: Tensor) -> Tensor:
-        """The states z [B,T+1,Z] that noise [B,T+1,W] and controls [B,T,A] make: the generative model."""
-        states = [self.begin(noise[:, 0])]
-        for control, w in zip(u.unbind(1), noise[:, 1:].unbind(1), strict=True):
+    def unroll(self, z: Tensor, u: Tensor, noise: Tensor) -> Tensor:
+        """The states [B,T+1,Z] that z_0 [B,Z], controls [B,T,A] and noise w_1 .. w_T [B,T,W] make: generation."""
+        states = [z]
+        for control, w in zip(u.unbind(1), noise.unbind(1), strict=True):
             states.append(self.step(states[-1], control).at(w))
         return torch.stack(states, 1)
 
@@ -160,10 +160,7 @@ class StateSpace(nn.Module):
         noise = x.new_zeros(len(x), u.shape[1] + 1, self.config.latent)
         if generator is not None:
             noise.normal_(generator=generator)
-        states = [self.initial_state(x, u, noise[:, 0])]
-        for control, w in zip(u.unbind(1), noise[:, 1:].unbind(1), strict=True):
-            states.append(self.step(states[-1], control).at(w))
-        return torch.stack(states, 1)
+        return self.unroll(self.initial_state(x, u, noise[:, 0]), u, noise[:, 1:])
 
     def expected_reward(self, z: Tensor, u: Tensor) -> Tensor:
         """The reward [*] of acting with u [*,A] in state z [*,Z]."""

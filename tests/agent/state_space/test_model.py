@@ -73,7 +73,9 @@ def test_generation_is_the_unrolled_prior(variant: str) -> None:
     made, batch = model(variant), data()
     x, u = batch.observations, batch.controls
     path = made.posterior(x, u, made.draw(x, torch.Generator().manual_seed(4)))
-    torch.testing.assert_close(made.unroll(path.noise, u), path.states)  # noise and controls make the states
+    torch.testing.assert_close(
+        made.unroll(made.begin(path.noise[:, 0]), u, path.noise[:, 1:]), path.states
+    )  # noise and controls make the states
     means = made.generate(x, u)
     expected = means[:, 0]
     for t in range(T):
