@@ -42,7 +42,7 @@ class DreamState(NamedTuple):
 
 
 class Dream:
-    """(state, action) -> (state, reward, done), sampled from a world model. Holds no state: rows are independent dreams.
+    """(state, action) -> (state, reward, done), sampled from a world model. Stateless: rows are independent dreams.
 
     temperature tau > 0 makes the dream harder to exploit as it grows (World Models, section 4.1: 1.15 for Doom).
     done_threshold: an episode ends where the predicted chance of the end is above it; None draws the end at random.

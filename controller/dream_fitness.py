@@ -34,7 +34,9 @@ class DreamFitness:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.starts.ndim != 2 or not len(self.starts):
-            raise ValueError(f"a dream needs steps of 1 or more and starts [N,Z], not {self.steps} and {self.starts.shape}")
+            raise ValueError(
+                f"a dream needs steps of 1 or more and starts [N,Z], not {self.steps} and {self.starts.shape}"
+            )
 
     def __call__(self, theta: np.ndarray, seeds: Sequence[int]) -> Returns:
         """Returns [P,S] of theta [P,N] on S seeds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import shutil
@@ -95,7 +96,7 @@ class TakeCover(gymnasium.Env[Frames, NDArray[np.float32]]):
 def _start(folder: str) -> Any:
     """The game, running in `folder`: it leaves its settings and a folder of its own wherever it is started."""
     try:
-        import vizdoom.gymnasium_wrapper  # registers the id
+        importlib.import_module("vizdoom.gymnasium_wrapper")  # registers the id
     except ImportError as error:
         raise MissingExtra("ViZDoom", "doom", ID) from error
     env = gymnasium.make(ID, disable_env_checker=True)

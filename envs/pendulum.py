@@ -26,9 +26,7 @@ def pendulum_spec(observation: Literal["state", "pixels"] = "state", max_steps: 
         raise ValueError(f"observation must be state or pixels, not {observation!r}")
     torque = ActionCodec("box", low=(-MAX_TORQUE,), high=(MAX_TORQUE,), rest=(0.0,))
     build, pixels = partial(build_pendulum, observation), observation == "pixels"
-    return EnvSpec(
-        ID, torque, build, frame_size=SIZE, channels=1, max_steps=max_steps, vector=0 if pixels else 3
-    )
+    return EnvSpec(ID, torque, build, frame_size=SIZE, channels=1, max_steps=max_steps, vector=0 if pixels else 3)
 
 
 def build_pendulum(
@@ -45,7 +43,7 @@ def build_pendulum(
 
 def scaled(observation: Vectors) -> Vectors:
     """(cos, sin, velocity) f32[*,3] of Gymnasium -> the same with the velocity in units of its bound, 8 rad/s."""
-    return observation / np.array([1.0, 1.0, MAX_SPEED], np.float32)
+    return (observation / np.array([1.0, 1.0, MAX_SPEED])).astype(np.float32)
 
 
 def picture(state: Vectors) -> Frames:

@@ -160,7 +160,7 @@ class EnvSpec:
         return np.float32 if self.vector else np.uint8
 
     def make(self, seed: int = 0, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-        """A Gymnasium environment with our frames (or vectors); the first reset of frames without a seed uses `seed`."""
+        """A Gymnasium environment with our frames; its first reset without a seed uses `seed`. Or one with vectors."""
         inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
         if self.vector:
             return inner

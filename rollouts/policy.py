@@ -12,7 +12,7 @@ from torch import Tensor
 from agent.seeds import derive
 
 if TYPE_CHECKING:
-    from agent.agent import Agent, AgentState
+    from agent.agent import AgentState, Controller
     from envs.spec import ActionCodec
 
     from .run import Job
@@ -30,6 +30,18 @@ class Policy(Protocol):
 
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Vectors f32[n,A] of the action codec for slots i64[n], which show frames u8[n,H,W,C]."""
+
+
+class Actor(Protocol):
+    """Rows of agents with explicit state: an `Agent`, or whatever else infers what it sees and acts on it."""
+
+    controller: Controller
+
+    def initial(self, rows: int) -> Any:
+        """Named tuples of tensors, one row per agent, with a field `z`."""
+
+    def act(self, frames: Tensor, state: Any, theta: Tensor) -> tuple[Tensor, Any]:
+        """Frames or vectors [P,...] and theta f32[P,N] -> actions f32[P,A] and the state after them."""
 
 
 class NoisePolicy:
@@ -101,8 +113,8 @@ class OrnsteinUhlenbeckPolicy(NoisePolicy):
     """Actions pulled back to rest and pushed about: x' = (1 - pull) x + push n, clipped to the box (box actions only).
 
     x counts in half widths of the box, n ~ N(0, 1), and x starts in its stationary distribution of variance
-    push^2 / (2 pull - pull^2) (Uhlenbeck and Ornstein 1930). With the defaults its standard deviation is 0.95, so that a
-    pendulum's torque, whose box is -2 to 2, is clipped in three steps of ten.
+    push^2 / (2 pull - pull^2) (Uhlenbeck and Ornstein 1930). With the defaults its standard deviation is 0.95, so that
+    a pendulum's torque, whose box is -2 to 2, is clipped in three steps of ten.
     """
 
     def __init__(self, codec: ActionCodec, pull: float = 0.15, push: float = 0.5) -> None:
@@ -171,7 +183,7 @@ class AgentPolicy:
     what else is alive. Raises ValueError if a job has no theta and there is no default, or its size is wrong.
     """
 
-    def __init__(self, agent: Agent, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
+    def __init__(self, agent: Actor, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
         self.agent, self.slots = agent, slots
         self._fresh = agent.initial(1)
         self._state = _map(Tensor.clone, agent.initial(slots))  # initial states may share or expand storage

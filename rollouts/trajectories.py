@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from agent.seeds import generator
 from agent.state_space import Trajectories

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..batch import Loss
-from ..density import Autoregressive, Chain
 from ..density.networks import MLP
 from .batch import Trajectories
 from .emission import Emission
-from .recognition import Flowed, Gaussian, InitialRecognition, Noise, StepRecognition, TrajectoryRecognition
+from .recognition import InitialRecognition, Noise, StepFlow, StepRecognition, TrajectoryRecognition
 from .transition import GaussianTransition, LocallyLinear, Step
 
 Variant = Literal["dvbf", "gaussian", "iaf-step", "iaf-trajectory"]
@@ -67,7 +66,6 @@ class StateSpace(nn.Module):
     def __init__(self, config: StateSpaceConfig) -> None:
         super().__init__()
         c = self.config = config
-        size = (c.observation, c.latent, c.control, c.latent)
         wide, narrow = c.width if c.hidden else 0, c.hidden
         self.begin = MLP(c.latent, c.latent, (narrow,) if narrow else ())  # h: w_0 -> z_0
         self.transition: GaussianTransition | LocallyLinear
@@ -76,14 +74,15 @@ class StateSpace(nn.Module):
         else:
             self.transition = LocallyLinear(c.latent, c.control, c.latent, c.matrices, narrow)
         self.emission = Emission(c.latent, c.observation, wide, c.shared_scale)
-        self.initial = InitialRecognition(c.observation, c.control, c.latent, wide, c.lookahead)
+        flow, later = (StepFlow(c.latent, max(narrow, 8)) if c.variant == "iaf-step" else None for _ in range(2))
+        self.initial = InitialRecognition(c.observation, c.control, c.latent, wide, c.lookahead, flow)
+        self.recognition: StepRecognition | TrajectoryRecognition
         if c.variant == "iaf-trajectory":
             sizes = (c.observation, c.control, c.latent)
-            self.recognition: nn.Module = TrajectoryRecognition(self.initial, sizes, max(narrow, 1), c.steps)
+            self.recognition = TrajectoryRecognition(sizes, max(narrow, 8), c.steps)
         else:
-            self.recognition = StepRecognition(*size, max(narrow, 8))
-        if c.variant == "iaf-step":
-            self.first_flow, self.step_flow = (_iaf(c.latent, max(narrow, 8)) for _ in range(2))
+            sizes = (c.observation, c.latent, c.control)
+            self.recognition = StepRecognition(sizes, c.latent, max(narrow, 8), later)
         self.reward = MLP(c.latent + c.control, 1, (c.width, c.width))
 
     def loss(self, batch: Trajectories, generator: torch.Generator | None = None) -> Loss:
@@ -110,10 +109,9 @@ class StateSpace(nn.Module):
         At epsilon = 0 the noise is the centre of the posterior: its mean where that is Gaussian.
         """
         if isinstance(self.recognition, TrajectoryRecognition):
-            noise = self.recognition(x, u, epsilon)
-            return Path(self.unroll(noise.value, u), *noise)
-        assert isinstance(self.recognition, StepRecognition)
-        noise = self._first(x, u, epsilon[:, 0])
+            whole = self.recognition(self.initial(x, u), x, u, epsilon)
+            return Path(self.unroll(self.begin(whole.value[:, 0]), u, whole.value[:, 1:]), *whole)
+        noise: Noise = self.initial(x, u).at(epsilon[:, 0])
         z, seen = self.begin(noise.value), self.recognition.look(x[:, 1:])
         states, noises = [z], [noise]
         for control, eye, normal in zip(u.unbind(1), seen.unbind(1), epsilon[:, 1:].unbind(1), strict=True):
@@ -123,10 +121,10 @@ class StateSpace(nn.Module):
         values, kls, ratios = (torch.stack(part, 1) for part in zip(*noises, strict=True))
         return Path(torch.stack(states, 1), values, kls.sum(1), ratios.sum(1))
 
-    def unroll(self, noise: Tensor, u: Tensor) -> Tensor:
-        """The states z [B,T+1,Z] that noise [B,T+1,W] and controls [B,T,A] make: the generative model."""
-        states = [self.begin(noise[:, 0])]
-        for control, w in zip(u.unbind(1), noise[:, 1:].unbind(1), strict=True):
+    def unroll(self, z: Tensor, u: Tensor, noise: Tensor) -> Tensor:
+        """The states [B,T+1,Z] that z_0 [B,Z], controls [B,T,A] and noise w_1 .. w_T [B,T,W] make: generation."""
+        states = [z]
+        for control, w in zip(u.unbind(1), noise.unbind(1), strict=True):
             states.append(self.step(states[-1], control).at(w))
         return torch.stack(states, 1)
 
@@ -138,16 +136,18 @@ class StateSpace(nn.Module):
     def initial_state(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Tensor:
         """z_0 [B,Z] inferred from the first 1 + L observations of x [B,T+1,D] alone; epsilon [B,W] normal, or 0."""
         if isinstance(self.recognition, TrajectoryRecognition):
-            return self.begin(self.recognition.first(x, u, epsilon))
-        return self.begin(self._first(x, u, epsilon).value)
+            return self.begin(self.recognition.first(self.initial(x, u), epsilon))
+        return self.begin(self.initial(x, u).at(epsilon).value)
 
     def filter(self, z: Tensor, u: Tensor, x: Tensor) -> Tensor:
-        """The next state [B,Z] after state z [B,Z] and control u [B,A], now that x [B,D] is seen: the posterior's centre.
+        """The next state [B,Z] after z [B,Z] and control u [B,A], now that x [B,D] is seen: the posterior's centre.
 
         Raises ValueError for iaf-trajectory, whose posterior needs the whole trajectory.
         """
         if not isinstance(self.recognition, StepRecognition):
-            raise ValueError("iaf-trajectory cannot filter: its posterior sees the whole trajectory; use another variant")
+            raise ValueError(
+                "iaf-trajectory cannot filter: its posterior sees the whole trajectory; use another variant"
+            )
         return self._recognise(z, u, self.recognition.look(x), torch.zeros_like(z))[0]
 
     @torch.no_grad()
@@ -160,29 +160,14 @@ class StateSpace(nn.Module):
         noise = x.new_zeros(len(x), u.shape[1] + 1, self.config.latent)
         if generator is not None:
             noise.normal_(generator=generator)
-        states = [self.initial_state(x, u, noise[:, 0])]
-        for control, w in zip(u.unbind(1), noise[:, 1:].unbind(1), strict=True):
-            states.append(self.step(states[-1], control).at(w))
-        return torch.stack(states, 1)
+        return self.unroll(self.initial_state(x, u, noise[:, 0]), u, noise[:, 1:])
 
     def expected_reward(self, z: Tensor, u: Tensor) -> Tensor:
         """The reward [*] of acting with u [*,A] in state z [*,Z]."""
         reward: Tensor = self.reward(torch.cat((z, u), -1)).squeeze(-1)
         return self.config.reward_scale * reward
 
-    def _first(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Noise:
-        return self._noise(self.initial(x, u), "first_flow", epsilon)
-
     def _recognise(self, z: Tensor, u: Tensor, seen: Tensor, epsilon: Tensor) -> tuple[Tensor, Noise]:
         step = self.step(z, u)
-        noise = self._noise(self.recognition(seen, step.mean, z, u), "step_flow", epsilon)
+        noise: Noise = self.recognition(seen, step.mean, z, u).at(epsilon)
         return step.at(noise.value), noise
-
-    def _noise(self, base: Gaussian, flow: str, epsilon: Tensor) -> Noise:
-        if self.config.variant != "iaf-step":
-            return base.at(epsilon)
-        return Flowed(base, getattr(self, flow)).at(epsilon)
-
-
-def _iaf(event: int, hidden: int) -> Chain:
-    return Chain(*(Autoregressive(event, (hidden,)) for _ in range(2)))

@@ -14,6 +14,7 @@ from ..density.networks import MLP
 from ..density.precision import bounded
 
 LOG_2PI = math.log(2 * math.pi)
+CONTEXT = 16  # numbers that a flow inside a step is told about the observation
 BOUND = 5.0  # |log sigma| of the recognised noise
 
 
@@ -54,46 +55,68 @@ class Flowed(NamedTuple):
 
     base: Gaussian
     flow: Chain
+    context: Tensor | None = None  # [*,C], what the flow itself is told of the observation
 
     def at(self, epsilon: Tensor) -> Noise:
         y = torch.addcmul(self.base.loc, self.base.log_scale.exp(), epsilon)
-        value, log_det = self.flow(y)
+        value, log_det = self.flow(y, self.context)
         prior = -0.5 * (value.square() + LOG_2PI).sum(-1)
         negative_entropy = -(self.base.log_scale + 0.5 * (1 + LOG_2PI)).sum(-1)
         log_q = -(self.base.log_scale + 0.5 * (epsilon.square() + LOG_2PI)).sum(-1) - log_det
         return Noise(value, negative_entropy - log_det - prior, log_q - prior)
 
 
-class InitialRecognition(nn.Module):
-    """q(w_0 | x_0 .. x_L, u_0 .. u_(L-1)): a diagonal Gaussian, from the first observation alone where L = 0."""
+class StepFlow(nn.Module):
+    """IAF over the W numbers of one noise vector, told about the observation; flows take turns with the order."""
 
-    def __init__(self, observation: int, control: int, noise: int, hidden: int, lookahead: int = 0) -> None:
+    def __init__(self, noise: int, hidden: int, context: int = CONTEXT, flows: int = 2) -> None:
         super().__init__()
-        self.lookahead = lookahead
-        inputs = (lookahead + 1) * observation + lookahead * control
-        self.network = MLP(inputs, 2 * noise, (hidden, hidden) if hidden else ())
+        self.noise, self.context = noise, context
+        self.chain = Chain(*(Autoregressive(noise, (hidden,), bool(i % 2), context) for i in range(flows)))
 
-    def forward(self, x: Tensor, u: Tensor) -> Gaussian:
+    def forward(self, raw: Tensor) -> Flowed:
+        """From raw [*,2W+C]: the Gaussian base, and the context of the flow."""
+        base, context = raw.split([2 * self.noise, self.context], -1)
+        return Flowed(Gaussian.of(base), self.chain, context)
+
+
+class InitialRecognition(nn.Module):
+    """q(w_0 | x_0 .. x_L, u_0 .. u_(L-1)), from the first observation alone where L = 0."""
+
+    def __init__(
+        self, observation: int, control: int, noise: int, hidden: int, lookahead: int = 0, flow: StepFlow | None = None
+    ) -> None:
+        super().__init__()
+        self.lookahead, self.flow = lookahead, flow
+        inputs = (lookahead + 1) * observation + lookahead * control
+        outputs = 2 * noise + (flow.context if flow else 0)
+        self.network = MLP(inputs, outputs, (hidden, hidden) if hidden else ())
+
+    def forward(self, x: Tensor, u: Tensor) -> Gaussian | Flowed:
         """Observations [B,T+1,D] and controls [B,T,A], of which it reads the first L + 1 and L."""
         if x.shape[1] <= self.lookahead:
             raise ValueError(
                 f"observations hold {x.shape[1]} times, but the initial state is inferred from {self.lookahead + 1}"
             )
         seen = (x[:, : self.lookahead + 1].flatten(1), u[:, : self.lookahead].flatten(1))
-        return Gaussian.of(self.network(torch.cat(seen, -1) if self.lookahead else seen[0]))
+        raw = self.network(torch.cat(seen, -1) if self.lookahead else seen[0])
+        return self.flow(raw) if self.flow else Gaussian.of(raw)
 
 
 class StepRecognition(nn.Module):
-    """q(w_t | x_t, z_(t-1), u_(t-1)): a diagonal Gaussian; it sees the mean of the step as well, to compare with x_t.
+    """q(w_t | x_t, z_(t-1), u_(t-1)); it sees the mean of the step as well, to compare it with x_t.
 
-    The part that depends on x_t alone is computed for all times at once (`look`), before the walk through time.
+    A diagonal Gaussian, or with `flow` an inverse autoregressive flow with fresh noise epsilon_t in every step. What
+    depends on x_t alone is computed for all times at once (`look`), before the walk through time.
     """
 
-    def __init__(self, observation: int, latent: int, control: int, noise: int, hidden: int) -> None:
+    def __init__(self, sizes: tuple[int, int, int], noise: int, hidden: int, flow: StepFlow | None = None) -> None:
         super().__init__()
+        observation, latent, control = sizes
+        self.flow = flow
         self.eye = MLP(observation, hidden, (hidden,))
         self.inner = nn.Linear(2 * latent + control, hidden)
-        self.outer = nn.Linear(hidden, 2 * noise)
+        self.outer = nn.Linear(hidden, 2 * noise + (flow.context if flow else 0))
         nn.init.zeros_(self.outer.weight)  # starts at the prior
         nn.init.zeros_(self.outer.bias)
 
@@ -101,24 +124,26 @@ class StepRecognition(nn.Module):
         """Observations [*,D] -> what `forward` needs of them [*,H]."""
         return self.eye(x)
 
-    def forward(self, seen: Tensor, mean: Tensor, z: Tensor, u: Tensor) -> Gaussian:
+    def forward(self, seen: Tensor, mean: Tensor, z: Tensor, u: Tensor) -> Gaussian | Flowed:
         """seen [B,H], the mean of the step [B,Z], the state z [B,Z] and control u [B,A] before it."""
         hidden = functional.leaky_relu(seen + self.inner(torch.cat((mean, z, u), -1)))
-        return Gaussian.of(self.outer(hidden))
+        raw = self.outer(hidden)
+        return self.flow(raw) if self.flow else Gaussian.of(raw)
 
 
 class TrajectoryRecognition(nn.Module):
     """q(w_0, ..., w_T | x, u) = flow of a Gaussian whose parameters a recurrent network reads off the trajectory.
 
-    w_0's base sees x_0 .. x_L alone, and an autoregressive flow in the order of time lets no later noise reach w_0; so
-    the initial state needs nothing but the first observations. The base of w_t, t > 0, sees all of x and u.
-    The order is kept by every flow of the chain. T is fixed: the flow has (T + 1) W dimensions.
+    w_0's base, which `InitialRecognition` makes, sees x_0 .. x_L alone, and an autoregressive flow in the order of time
+    lets no later noise reach w_0; so the initial state needs nothing but the first observations. The base of w_t,
+    t > 0, sees all of x and u. Every flow of the chain keeps that order, and none sees a context, which would tell w_0
+    what comes later. T is fixed: the flow has (T + 1) W dimensions.
     """
 
-    def __init__(self, initial: InitialRecognition, sizes: tuple[int, int, int], hidden: int, steps: int) -> None:
+    def __init__(self, sizes: tuple[int, int, int], hidden: int, steps: int) -> None:
         super().__init__()
         observation, control, self.noise = sizes
-        self.initial, self.steps = initial, steps
+        self.steps = steps
         self.recurrent = nn.GRU(observation + control, hidden, batch_first=True, bidirectional=True)
         self.outer = nn.Linear(2 * hidden, 2 * self.noise)
         nn.init.zeros_(self.outer.weight)
@@ -126,20 +151,18 @@ class TrajectoryRecognition(nn.Module):
         event = (steps + 1) * self.noise
         self.flow = Chain(*(Autoregressive(event, (event,)) for _ in range(2)))
 
-    def forward(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Noise:
-        """Observations [B,T+1,D], controls [B,T,A], epsilon [B,T+1,W] -> noise [B,T+1,W], its costs [B]."""
+    def forward(self, first: Gaussian, x: Tensor, u: Tensor, epsilon: Tensor) -> Noise:
+        """First base [B,W], observations [B,T+1,D], controls [B,T,A], epsilon [B,T+1,W] -> noise, its costs [B]."""
         if u.shape[1] != self.steps:
             raise ValueError(f"trajectories have {u.shape[1]} steps, but this recognition was built for {self.steps}")
-        first = self.initial(x, u)
         features, _ = self.recurrent(torch.cat((x[:, 1:], u), -1))
         later = Gaussian.of(self.outer(features))
         parts = (torch.cat((a.unsqueeze(1), b), 1).flatten(1) for a, b in zip(first, later, strict=True))
         noise = Flowed(Gaussian(*parts), self.flow).at(epsilon.flatten(1))
         return noise._replace(value=noise.value.view(epsilon.shape))
 
-    def first(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Tensor:
-        """w_0 [B,W] alone, from the first observations and epsilon [B,W]; the same as `forward` gives there."""
-        base = self.initial(x, u)
+    def first(self, base: Gaussian, epsilon: Tensor) -> Tensor:
+        """w_0 [B,W] alone, from its base and epsilon [B,W]; the same as `forward` gives there."""
         y = torch.addcmul(base.loc, base.log_scale.exp(), epsilon)
         padded = functional.pad(y, (0, self.steps * self.noise))
         return self.flow(padded)[0][:, : self.noise]

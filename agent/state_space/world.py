@@ -83,7 +83,7 @@ class StateSpaceAgent:
     def __init__(self, model: StateSpace, controller: Controller, squash: Callable[[Tensor], Tensor]) -> None:
         if model.config.lookahead or model.config.variant == "iaf-trajectory":
             raise ValueError(
-                "an agent needs a model that infers its state as it goes: another variant than iaf-trajectory, lookahead 0"
+                "an agent needs a model that infers its state as it goes: lookahead 0, and not variant iaf-trajectory"
             )
         if (controller.inputs, controller.outputs) != (model.config.latent, model.config.control):
             raise ValueError(
@@ -99,7 +99,7 @@ class StateSpaceAgent:
 
     @torch.inference_mode()
     def act(self, observations: Tensor, state: FilterState, theta: Tensor) -> tuple[Tensor, FilterState]:
-        """Infer, decide: observations f32[P,D] or u8[P,H,W,C], theta f32[P,N] -> actions f32[P,A], and the next state."""
+        """Infer, decide: observations f32[P,D] or u8[P,H,W,C], theta f32[P,N] -> actions f32[P,A], next state."""
         scale = 255.0 if observations.dtype == torch.uint8 else 1.0
         x = observations.flatten(1).to(state.z.dtype) / scale
         begun = self.model.initial_state(x.unsqueeze(1), x.new_zeros(len(x), 0, 1), torch.zeros_like(state.z))
@@ -115,6 +115,3 @@ def starts(model: StateSpace, x: Tensor, u: Tensor, generator: torch.Generator |
         epsilon.normal_(generator=generator)
     with torch.no_grad():
         return model.initial_state(x, u, epsilon)
-
-
-
