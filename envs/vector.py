@@ -72,8 +72,8 @@ def make_slots(spec: EnvSpec, slots: int, backend: str = "auto") -> SlotEnv:
     return EnvPoolSlots(spec, slots) if backend == "envpool" else GymnasiumSlots(spec, slots)
 
 
-class _Slots:
-    """What both back ends check: seeds, slot numbers, actions, and that nobody steps past an end."""
+class Slots:
+    """What all back ends check: seeds, slot numbers, actions, and that nobody steps past an end."""
 
     def __init__(self, spec: EnvSpec, slots: int) -> None:
         self.spec, self.slots = spec, slots
@@ -85,9 +85,7 @@ class _Slots:
         if not 0 <= seed < SEEDS:
             raise ValueError(f"seed must lie in 0..{SEEDS - 1}, not {seed}")
 
-    def _native(self, slots: NDArray[np.int64], actions: Vectors) -> NDArray[Any]:
-        """Actions as the world takes them, after all checks."""
-        actions = np.asarray(actions)
+    def _check_step(self, slots: NDArray[np.int64], actions: Vectors) -> None:
         if len(slots) != len(actions) or len(set(slots.tolist())) != len(slots):
             raise ValueError(f"{len(actions)} actions do not fit slots {slots.tolist()}: one each, slots distinct")
         if not ((slots >= 0) & (slots < self.slots)).all():
@@ -98,6 +96,11 @@ class _Slots:
         bad = slots[~np.isfinite(actions.reshape(len(actions), -1)).all(1)]
         if len(bad):
             raise ValueError(f"actions of slots {bad.tolist()} are NaN or infinite: check the policy that made them")
+
+    def _native(self, slots: NDArray[np.int64], actions: Vectors) -> NDArray[Any]:
+        """Actions as the world takes them, after all checks."""
+        actions = np.asarray(actions)
+        self._check_step(slots, actions)
         return self.spec.action.to_env_batch(actions)
 
     def _blank(self, n: int) -> Step:
@@ -110,7 +113,7 @@ class _Slots:
         return out
 
 
-class GymnasiumSlots(_Slots):
+class GymnasiumSlots(Slots):
     """Slots of Gymnasium environments, reused between episodes: each CarRacing that is made anew leaks memory."""
 
     backend = "gymnasium"
@@ -141,7 +144,7 @@ class GymnasiumSlots(_Slots):
         self._alive[:] = False
 
 
-class EnvPoolSlots(_Slots):
+class EnvPoolSlots(Slots):
     """Slots of EnvPool: a pool of one environment per episode, because EnvPool takes seeds at creation only."""
 
     backend = "envpool"

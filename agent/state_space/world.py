@@ -28,10 +28,19 @@ class NextState(NamedTuple):
 
     def sample(self, *, temperature: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """f32[B,Z]; the temperature multiplies the variance."""
-        width = self.step.factor.shape[-1]
         mean = self.step.mean
-        noise = torch.randn((len(mean), width), generator=generator, device=mean.device, dtype=mean.dtype)
-        return self.step.at(noise * temperature**0.5)
+        shape = (len(mean), self.noise)
+        normal = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
+        return self.sample_from(mean, normal, temperature)
+
+    @property
+    def noise(self) -> int:
+        """W, the standard normal numbers of one sample."""
+        return self.step.factor.shape[-1]
+
+    def sample_from(self, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
+        """The states f32[B,Z] that normal numbers f32[B,W] make; there is no component to choose by `uniform`."""
+        return self.step.at(normal * temperature**0.5)
 
     @property
     def mode(self) -> Tensor:
