@@ -188,7 +188,7 @@ class AgentPolicy:
         self._fresh = agent.initial(1)
         self._state = _map(Tensor.clone, agent.initial(slots))  # initial states may share or expand storage
         self._device = self._fresh.z.device
-        self._default = None if theta is None else self._check(theta, "theta")
+        self._default = None if theta is None else _parameters(agent.controller, theta, "theta")
         self._theta = torch.zeros(slots, agent.controller.size, device=self._device)  # [S,N]
         self._frames: Tensor | None = None  # u8[S,H,W,C], or f32[S,D]
 
@@ -198,10 +198,7 @@ class AgentPolicy:
             raise ValueError(
                 f"slot {slot} does not exist: AgentPolicy was built for {self.slots}; pass the world's slots"
             )
-        theta = self._default if job.theta is None else self._check(job.theta, f"theta of job {job.index}")
-        if theta is None:
-            raise ValueError(f"job {job.index} has no theta, and AgentPolicy got no default: pass theta= to either")
-        self._theta[slot] = theta
+        self._theta[slot] = _theta_of(job, self.agent.controller, self._default)
         _assign(self._state, slice(slot, slot + 1), self._fresh)
 
     @torch.inference_mode()
@@ -222,15 +219,49 @@ class AgentPolicy:
         """A copy of the agent's state in one slot, as a batch of one."""
         return _map(lambda tensor: tensor[slot : slot + 1].clone(), self._state)
 
-    def _check(self, theta: np.ndarray | Tensor, name: str) -> Tensor:
-        vector = torch.tensor(
-            np.asarray(theta), dtype=torch.float32, device=self._device
-        )  # a copy: Ray's arrays are read-only
-        if vector.shape != (self.agent.controller.size,):
-            raise ValueError(
-                f"{name} has shape {tuple(vector.shape)}, the controller needs ({self.agent.controller.size},)"
-            )
-        return vector
+
+class ControllerPolicy:
+    """Row `slot` of a batched controller plays slot `slot` of a world that shows its features: a dream.
+
+    As with `AgentPolicy`, every act evaluates all rows, and a job without theta plays the default `theta` f32[N].
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        squash: Callable[[Tensor], Tensor],
+        slots: int,
+        theta: np.ndarray | Tensor | None = None,
+    ) -> None:
+        self.controller, self.squash, self.slots = controller, squash, slots
+        self._default = None if theta is None else _parameters(controller, theta, "theta")
+        self._theta = torch.zeros(slots, controller.size)  # [S,N]
+        self._features = torch.zeros(slots, controller.inputs)  # [S,F]
+
+    def start(self, slot: int, job: Job) -> None:
+        self._theta[slot] = _theta_of(job, self.controller, self._default)
+
+    @torch.inference_mode()
+    def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        rows = torch.from_numpy(slots)
+        self._features[rows] = torch.from_numpy(frames)
+        return self.squash(self.controller.act(self._theta, self._features))[rows].numpy()
+
+
+def _theta_of(job: Job, controller: Controller, default: Tensor | None) -> Tensor:
+    """The parameters f32[N] that a job is played with."""
+    theta = default if job.theta is None else _parameters(controller, job.theta, f"theta of job {job.index}")
+    if theta is None:
+        raise ValueError(f"job {job.index} has no theta, and its policy got no default: pass theta= to either")
+    return theta
+
+
+def _parameters(controller: Controller, theta: np.ndarray | Tensor, name: str) -> Tensor:
+    """A copy f32[N] on the CPU, for Ray's arrays are read-only."""
+    vector = torch.tensor(np.asarray(theta), dtype=torch.float32)
+    if vector.shape != (controller.size,):
+        raise ValueError(f"{name} has shape {tuple(vector.shape)}, the controller needs ({controller.size},)")
+    return vector
 
 
 def _map(change: Callable[[Tensor], Tensor], state: Any) -> Any:
