@@ -55,7 +55,7 @@ class TakeCover(gymnasium.Env[Frames, NDArray[np.float32]]):
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
     def __init__(self, render_mode: str | None = None) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
+        if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be None or rgb_array, not {render_mode!r}")
         self.render_mode = render_mode
         folder = tempfile.mkdtemp(prefix="frmdn-doom-")
@@ -100,7 +100,7 @@ def _start(folder: str) -> Any:
     except ImportError as error:
         raise MissingExtra("ViZDoom", "doom", ID) from error
     env = gymnasium.make(ID, disable_env_checker=True)
-    game = env.unwrapped.game  # type: ignore[attr-defined]
+    game = env.unwrapped.game
     game.set_doom_config_path(os.devnull)  # it would write its settings there when it ends
     with contextlib.chdir(folder):
         game.init()
