@@ -44,6 +44,13 @@ class AgentConfig:
             raise ValueError(f"features must be one of {', '.join(FEATURES)}, not {self.features!r}")
 
 
+def select_features(features: str, z: Tensor, memory: MemoryState | None) -> Tensor:
+    """What a controller sees f32[P,F] of latents z f32[P,Z] and a memory, in reality and in dreams: one of FEATURES."""
+    if memory is None or features == "z":
+        return z
+    return torch.cat((z, memory.h, memory.c)[: len(features)], 1)
+
+
 class AgentState(NamedTuple):
     """What P agents remember between frames; row p belongs to agent p alone."""
 
@@ -145,7 +152,4 @@ class Agent:
         return self.vision.decode(self.memory.predict(state.memory.h).latent.mode)
 
     def _features(self, z: Tensor, state: AgentState) -> Tensor:
-        if state.memory is None or self.config.features == "z":
-            return z
-        parts = (z, state.memory.h, state.memory.c)
-        return torch.cat(parts[: len(self.config.features)], 1)
+        return select_features(self.config.features, z, state.memory)

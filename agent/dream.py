@@ -2,29 +2,60 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from .memory import Memory, MemoryState
+
+class Expectation(Protocol):
+    """What a world model expects of a transition; `agent.memory.Prediction` is one."""
+
+    @property
+    def latent(self) -> Any: ...  # with sample, sample_from and noise, as `agent.density.FlowedDistribution` has them
+
+    @property
+    def reward(self) -> Tensor: ...  # f32[B]
+
+    @property
+    def done_logit(self) -> Tensor: ...  # f32[B]
+
+
+class WorldModel(Protocol):
+    """What one can dream in: a `Memory`, or a state-space model (`agent.state_space.StateSpaceWorld`)."""
+
+    def initial(self, batch: int, device: torch.device | str | None = None) -> Any:
+        """What B rows remember before their first transition: a named tuple whose field `h` `predict` reads."""
+
+    def step(self, z: Tensor, a: Tensor, state: Any) -> Any:
+        """Begin a transition: latents z f32[B,Z], actions a f32[B,A] and what was remembered -> what is now."""
+
+    def predict(self, h: Any) -> Expectation:
+        """What follows, from the field `h` of what is remembered."""
+
+
+class Noise(NamedTuple):
+    """The random numbers of one transition: drawn beforehand, they make a row's dream depend on that row alone."""
+
+    uniform: Tensor  # f32[B,2] in [0, 1): the component of the mixture, and the end
+    normal: Tensor  # f32[B,N] with N = `Dream.noise`
 
 
 class DreamState(NamedTuple):
     """Where B dreams are: latents z f32[B,Z], and the memory of what came before them."""
 
     z: Tensor
-    memory: MemoryState
+    memory: Any  # MemoryState, or whatever the world model remembers by
 
 
 class Dream:
-    """(state, action) -> (state, reward, done), sampled from a Memory. Holds no state: rows are independent dreams.
+    """(state, action) -> (state, reward, done), sampled from a world model. Stateless: rows are independent dreams.
 
     temperature tau > 0 makes the dream harder to exploit as it grows (World Models, section 4.1: 1.15 for Doom).
     done_threshold: an episode ends where the predicted chance of the end is above it; None draws the end at random.
     """
 
-    def __init__(self, memory: Memory, *, temperature: float = 1.0, done_threshold: float | None = 0.5) -> None:
+    def __init__(self, memory: WorldModel, *, temperature: float = 1.0, done_threshold: float | None = 0.5) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, not {temperature}; 1 leaves the density as it was learned")
         if done_threshold is not None and not 0 < done_threshold < 1:
@@ -38,17 +69,34 @@ class Dream:
         """Begin B dreams at latents z f32[B,Z] with an empty memory."""
         return DreamState(z, self.memory.initial(len(z), z.device))
 
+    @property
+    def noise(self) -> int:
+        """N, the standard normal numbers that one transition takes."""
+        with torch.no_grad():
+            return int(self.memory.predict(self.memory.initial(1).h).latent.noise)
+
     @torch.no_grad()
     def step(
-        self, state: DreamState, action: Tensor, generator: torch.Generator | None = None
+        self, state: DreamState, action: Tensor, generator: torch.Generator | None = None, *, noise: Noise | None = None
     ) -> tuple[DreamState, Tensor, Tensor]:
-        """Act with action f32[B,A]: the next state, reward f32[B] and done bool[B]."""
+        """Act with action f32[B,A]: the next state, reward f32[B] and done bool[B].
+
+        The random numbers are `noise`, or else they come from `generator` for all rows together.
+        """
         memory = self.memory.step(state.z, action, state.memory)
         prediction = self.memory.predict(memory.h)
-        z = prediction.latent.sample(temperature=self.temperature, generator=generator)
+        if noise is None:
+            z = prediction.latent.sample(temperature=self.temperature, generator=generator)
+        else:
+            z = prediction.latent.sample_from(noise.uniform[:, 0], noise.normal, self.temperature)
         chance = torch.sigmoid(prediction.done_logit)
         if self.done_threshold is not None:
             return DreamState(z, memory), prediction.reward, chance > self.done_threshold
-        source = chance.device if generator is None else generator.device
-        drawn = torch.rand(chance.shape, generator=generator, device=source, dtype=chance.dtype).to(chance.device)
+        drawn = _uniform(chance, generator) if noise is None else noise.uniform[:, 1]
         return DreamState(z, memory), prediction.reward, drawn < chance
+
+
+def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Numbers in [0, 1), drawn where the generator lives."""
+    source = like.device if generator is None else generator.device
+    return torch.rand(like.shape, generator=generator, device=source, dtype=like.dtype).to(like.device)

@@ -135,6 +135,7 @@ class EnvSpec:
     repeat: int = 1
     idle_reward: float | None = None  # reward of a transition in which nothing is achieved, where that is a constant
     backends: tuple[str, ...] = ("gymnasium",)  # in order of preference
+    vector: int = 0  # D > 0: the world shows vectors f32[D] in place of pictures, just as `build` makes them
 
     def __post_init__(self) -> None:
         for name in ("frame_size", "max_steps", "repeat"):
@@ -142,18 +143,27 @@ class EnvSpec:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
+        if self.vector < 0 or (self.vector and (self.repeat > 1 or self.backends != ("gymnasium",))):
+            raise ValueError("vector must be 0 or more, and goes with repeat=1 and backends=('gymnasium',) only")
 
     @property
     def pipe(self) -> FramePipe:
         return FramePipe(self.frame_size, self.channels, self.rows)
 
     @property
-    def frame_shape(self) -> tuple[int, int, int]:
-        return (self.frame_size, self.frame_size, self.channels)
+    def frame_shape(self) -> tuple[int, ...]:
+        """(S,S,C), or (D,) of a world of vectors."""
+        return (self.vector,) if self.vector else (self.frame_size, self.frame_size, self.channels)
 
-    def make(self, seed: int = 0, render_mode: str | None = None) -> FrameEnv:
-        """A Gymnasium environment with our frames; its first reset without a seed uses `seed`."""
+    @property
+    def frame_type(self) -> type[np.generic]:
+        return np.float32 if self.vector else np.uint8
+
+    def make(self, seed: int = 0, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        """A Gymnasium environment with our frames; its first reset without a seed uses `seed`. Or one with vectors."""
         inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
+        if self.vector:
+            return inner
         card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
         return FrameEnv(inner, self.pipe, repeat=self.repeat, seed=seed, spec=card)
 

@@ -25,7 +25,7 @@ SEEDS = 2**31  # EnvPool keeps a seed in 32 bits with a sign
 class Step(NamedTuple):
     """One step of n slots, in the order in which they were asked for."""
 
-    frames: Frames  # u8[n,H,W,C], memory of its own
+    frames: NDArray[Any]  # u8[n,H,W,C], or f32[n,D] of a world of vectors; memory of its own
     rewards: NDArray[np.float32]  # f32[n]
     terminated: NDArray[np.bool_]  # bool[n], the world says that the episode is over
     truncated: NDArray[np.bool_]  # bool[n], the time limit alone says so; never together with terminated
@@ -38,8 +38,8 @@ class SlotEnv(Protocol):
     slots: int
     backend: str
 
-    def start(self, slot: int, seed: int) -> Frames:
-        """Begin the episode of this seed in this slot, whatever was there: the first frame u8[H,W,C]."""
+    def start(self, slot: int, seed: int) -> NDArray[Any]:
+        """Begin the episode of this seed in this slot, whatever was there: the first frame u8[H,W,C] or f32[D]."""
 
     def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
         """One step of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
@@ -72,8 +72,8 @@ def make_slots(spec: EnvSpec, slots: int, backend: str = "auto") -> SlotEnv:
     return EnvPoolSlots(spec, slots) if backend == "envpool" else GymnasiumSlots(spec, slots)
 
 
-class _Slots:
-    """What both back ends check: seeds, slot numbers, actions, and that nobody steps past an end."""
+class Slots:
+    """What all back ends check: seeds, slot numbers, actions, and that nobody steps past an end."""
 
     def __init__(self, spec: EnvSpec, slots: int) -> None:
         self.spec, self.slots = spec, slots
@@ -85,9 +85,7 @@ class _Slots:
         if not 0 <= seed < SEEDS:
             raise ValueError(f"seed must lie in 0..{SEEDS - 1}, not {seed}")
 
-    def _native(self, slots: NDArray[np.int64], actions: Vectors) -> NDArray[Any]:
-        """Actions as the world takes them, after all checks."""
-        actions = np.asarray(actions)
+    def _check_step(self, slots: NDArray[np.int64], actions: Vectors) -> None:
         if len(slots) != len(actions) or len(set(slots.tolist())) != len(slots):
             raise ValueError(f"{len(actions)} actions do not fit slots {slots.tolist()}: one each, slots distinct")
         if not ((slots >= 0) & (slots < self.slots)).all():
@@ -98,10 +96,15 @@ class _Slots:
         bad = slots[~np.isfinite(actions.reshape(len(actions), -1)).all(1)]
         if len(bad):
             raise ValueError(f"actions of slots {bad.tolist()} are NaN or infinite: check the policy that made them")
+
+    def _native(self, slots: NDArray[np.int64], actions: Vectors) -> NDArray[Any]:
+        """Actions as the world takes them, after all checks."""
+        actions = np.asarray(actions)
+        self._check_step(slots, actions)
         return self.spec.action.to_env_batch(actions)
 
     def _blank(self, n: int) -> Step:
-        frames = np.empty((n, *self.spec.frame_shape), np.uint8)
+        frames = np.empty((n, *self.spec.frame_shape), self.spec.frame_type)
         return Step(frames, np.zeros(n, np.float32), np.zeros(n, bool), np.zeros(n, bool))
 
     def _done(self, slots: NDArray[np.int64], out: Step) -> Step:
@@ -110,7 +113,7 @@ class _Slots:
         return out
 
 
-class GymnasiumSlots(_Slots):
+class GymnasiumSlots(Slots):
     """Slots of Gymnasium environments, reused between episodes: each CarRacing that is made anew leaks memory."""
 
     backend = "gymnasium"
@@ -119,7 +122,7 @@ class GymnasiumSlots(_Slots):
         super().__init__(spec, slots)
         self._envs: list[gymnasium.Env[Any, Any]] = [spec.make() for _ in range(slots)]
 
-    def start(self, slot: int, seed: int) -> Frames:
+    def start(self, slot: int, seed: int) -> NDArray[Any]:
         self._check_start(slot, seed)
         frame, _ = self._envs[slot].reset(seed=seed)
         self._alive[slot] = True
@@ -141,7 +144,7 @@ class GymnasiumSlots(_Slots):
         self._alive[:] = False
 
 
-class EnvPoolSlots(_Slots):
+class EnvPoolSlots(Slots):
     """Slots of EnvPool: a pool of one environment per episode, because EnvPool takes seeds at creation only."""
 
     backend = "envpool"

@@ -11,7 +11,7 @@ from envs.spec import EnvSpec
 from envs.vector import make_slots
 
 from .episode import EpisodeSummary, StoreError, encode_episode
-from .policy import BrownianPolicy, Policy, RandomLinearPolicy, RandomPolicy
+from .policy import BrownianPolicy, OrnsteinUhlenbeckPolicy, Policy, RandomLinearPolicy, RandomPolicy
 from .run import Job, Outcome, Runner
 from .store import EpisodeStore
 from .workers import open_pool
@@ -22,6 +22,7 @@ POLICIES: dict[str, Callable[..., Policy]] = {
     "brownian": BrownianPolicy,
     "random": RandomPolicy,
     "linear": RandomLinearPolicy,
+    "ou": OrnsteinUhlenbeckPolicy,
 }
 
 
@@ -30,7 +31,7 @@ class CollectConfig:
     """How many episodes to collect, and who acts."""
 
     episodes: int
-    policy: str = "brownian"  # brownian | random | linear (redrawn per episode) | agent (needs a policy_factory)
+    policy: str = "brownian"  # brownian | random | linear (redrawn per episode) | ou | agent (needs a policy_factory)
     max_steps: int | None = None  # None: the limit of the environment
     slots: int = 8  # environments a worker steps side by side
 

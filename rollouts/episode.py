@@ -32,7 +32,7 @@ class Episode:
         ValueError: a shape, a type or a value is wrong; nothing may enter the stores that the models cannot digest.
     """
 
-    frames: np.ndarray  # u8[T+1,H,W,C]
+    frames: np.ndarray  # u8[T+1,H,W,C], or f32[T+1,D] of a world that shows vectors
     actions: np.ndarray  # f32[T,A]
     rewards: np.ndarray  # f32[T]
     terminated: bool  # the task itself ended; there is no frame after the last one to dream of
@@ -40,7 +40,9 @@ class Episode:
     seed: int
 
     def __post_init__(self) -> None:
-        for name, dtype, rank in (("frames", np.uint8, 4), ("actions", np.float32, 2), ("rewards", np.float32, 1)):
+        vectors = isinstance(self.frames, np.ndarray) and self.frames.dtype == np.float32
+        frames = ("frames", np.float32, 2) if vectors else ("frames", np.uint8, 4)
+        for name, dtype, rank in (frames, ("actions", np.float32, 2), ("rewards", np.float32, 1)):
             array = getattr(self, name)
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != rank:
                 found = f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
@@ -52,8 +54,8 @@ class Episode:
                 f"{self.steps} rewards ask for {self.steps + 1} frames and {self.steps} actions, "
                 f"not {len(self.frames)} and {len(self.actions)}"
             )
-        for name in ("actions", "rewards"):
-            bad = np.flatnonzero(~np.isfinite(getattr(self, name)).reshape(self.steps, -1).all(axis=1))
+        for name in ("actions", "rewards", *(["frames"] if vectors else [])):
+            bad = np.flatnonzero(~np.isfinite(getattr(self, name)).reshape(len(getattr(self, name)), -1).all(axis=1))
             if bad.size:
                 raise ValueError(f"{name} is not finite at step {bad[0]}; mend the environment or the policy")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from agent.seeds import derive
 
 if TYPE_CHECKING:
-    from agent.agent import Agent, AgentState
+    from agent.agent import AgentState, Controller
     from envs.spec import ActionCodec
 
     from .run import Job
@@ -30,6 +30,18 @@ class Policy(Protocol):
 
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
         """Vectors f32[n,A] of the action codec for slots i64[n], which show frames u8[n,H,W,C]."""
+
+
+class Actor(Protocol):
+    """Rows of agents with explicit state: an `Agent`, or whatever else infers what it sees and acts on it."""
+
+    controller: Controller
+
+    def initial(self, rows: int) -> Any:
+        """Named tuples of tensors, one row per agent, with a field `z`."""
+
+    def act(self, frames: Tensor, state: Any, theta: Tensor) -> tuple[Tensor, Any]:
+        """Frames or vectors [P,...] and theta f32[P,N] -> actions f32[P,A] and the state after them."""
 
 
 class NoisePolicy:
@@ -97,6 +109,33 @@ class BrownianPolicy(NoisePolicy):
             yield chunk
 
 
+class OrnsteinUhlenbeckPolicy(NoisePolicy):
+    """Actions pulled back to rest and pushed about: x' = (1 - pull) x + push n, clipped to the box (box actions only).
+
+    x counts in half widths of the box, n ~ N(0, 1), and x starts in its stationary distribution of variance
+    push^2 / (2 pull - pull^2) (Uhlenbeck and Ornstein 1930). With the defaults its standard deviation is 0.95, so that
+    a pendulum's torque, whose box is -2 to 2, is clipped in three steps of ten.
+    """
+
+    def __init__(self, codec: ActionCodec, pull: float = 0.15, push: float = 0.5) -> None:
+        if codec.kind != "box":
+            raise ValueError("an Ornstein-Uhlenbeck policy needs Box actions: use brownian or random for Discrete ones")
+        if not 0 < pull <= 1 or not push > 0:
+            raise ValueError(f"pull must lie in (0, 1] and push be above 0, not {pull} and {push}")
+        super().__init__(codec)
+        self.pull, self.push = pull, push
+
+    def chunks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        low, high, rest = (np.array(x) for x in (self.codec.low, self.codec.high, self.codec.rest))
+        x = rng.standard_normal(self.codec.size) * self.push / np.sqrt(self.pull * (2 - self.pull))
+        while True:
+            path = np.empty((CHUNK, self.codec.size))
+            for t, normal in enumerate(rng.standard_normal((CHUNK, self.codec.size))):
+                path[t] = x
+                x = (1 - self.pull) * x + self.push * normal
+            yield np.clip(rest + path * (high - low) / 2, low, high).astype(np.float32)
+
+
 class RandomLinearPolicy:
     """A random linear controller on a small grey frame, redrawn per episode: Ha and Schmidhuber's data collector.
 
@@ -144,14 +183,14 @@ class AgentPolicy:
     what else is alive. Raises ValueError if a job has no theta and there is no default, or its size is wrong.
     """
 
-    def __init__(self, agent: Agent, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
+    def __init__(self, agent: Actor, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
         self.agent, self.slots = agent, slots
         self._fresh = agent.initial(1)
         self._state = _map(Tensor.clone, agent.initial(slots))  # initial states may share or expand storage
         self._device = self._fresh.z.device
-        self._default = None if theta is None else self._check(theta, "theta")
+        self._default = None if theta is None else _parameters(agent.controller, theta, "theta")
         self._theta = torch.zeros(slots, agent.controller.size, device=self._device)  # [S,N]
-        self._frames: Tensor | None = None  # u8[S,H,W,C]
+        self._frames: Tensor | None = None  # u8[S,H,W,C], or f32[S,D]
 
     @torch.inference_mode()
     def start(self, slot: int, job: Job) -> None:
@@ -159,17 +198,15 @@ class AgentPolicy:
             raise ValueError(
                 f"slot {slot} does not exist: AgentPolicy was built for {self.slots}; pass the world's slots"
             )
-        theta = self._default if job.theta is None else self._check(job.theta, f"theta of job {job.index}")
-        if theta is None:
-            raise ValueError(f"job {job.index} has no theta, and AgentPolicy got no default: pass theta= to either")
-        self._theta[slot] = theta
+        self._theta[slot] = _theta_of(job, self.agent.controller, self._default)
         _assign(self._state, slice(slot, slot + 1), self._fresh)
 
     @torch.inference_mode()
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
         rows = torch.from_numpy(slots).to(self._device)
         if self._frames is None:
-            self._frames = torch.zeros((self.slots, *frames.shape[1:]), dtype=torch.uint8, device=self._device)
+            shape, dtype = (self.slots, *frames.shape[1:]), torch.from_numpy(frames).dtype
+            self._frames = torch.zeros(shape, dtype=dtype, device=self._device)
         self._frames[rows] = torch.from_numpy(frames).to(self._device)
         actions, state = self.agent.act(self._frames, self._state, self._theta)
         if len(slots) == self.slots:
@@ -182,15 +219,49 @@ class AgentPolicy:
         """A copy of the agent's state in one slot, as a batch of one."""
         return _map(lambda tensor: tensor[slot : slot + 1].clone(), self._state)
 
-    def _check(self, theta: np.ndarray | Tensor, name: str) -> Tensor:
-        vector = torch.tensor(
-            np.asarray(theta), dtype=torch.float32, device=self._device
-        )  # a copy: Ray's arrays are read-only
-        if vector.shape != (self.agent.controller.size,):
-            raise ValueError(
-                f"{name} has shape {tuple(vector.shape)}, the controller needs ({self.agent.controller.size},)"
-            )
-        return vector
+
+class ControllerPolicy:
+    """Row `slot` of a batched controller plays slot `slot` of a world that shows its features: a dream.
+
+    As with `AgentPolicy`, every act evaluates all rows, and a job without theta plays the default `theta` f32[N].
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        squash: Callable[[Tensor], Tensor],
+        slots: int,
+        theta: np.ndarray | Tensor | None = None,
+    ) -> None:
+        self.controller, self.squash, self.slots = controller, squash, slots
+        self._default = None if theta is None else _parameters(controller, theta, "theta")
+        self._theta = torch.zeros(slots, controller.size)  # [S,N]
+        self._features = torch.zeros(slots, controller.inputs)  # [S,F]
+
+    def start(self, slot: int, job: Job) -> None:
+        self._theta[slot] = _theta_of(job, self.controller, self._default)
+
+    @torch.inference_mode()
+    def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        rows = torch.from_numpy(slots)
+        self._features[rows] = torch.from_numpy(frames)
+        return self.squash(self.controller.act(self._theta, self._features))[rows].numpy()
+
+
+def _theta_of(job: Job, controller: Controller, default: Tensor | None) -> Tensor:
+    """The parameters f32[N] that a job is played with."""
+    theta = default if job.theta is None else _parameters(controller, job.theta, f"theta of job {job.index}")
+    if theta is None:
+        raise ValueError(f"job {job.index} has no theta, and its policy got no default: pass theta= to either")
+    return theta
+
+
+def _parameters(controller: Controller, theta: np.ndarray | Tensor, name: str) -> Tensor:
+    """A copy f32[N] on the CPU, for Ray's arrays are read-only."""
+    vector = torch.tensor(np.asarray(theta), dtype=torch.float32)
+    if vector.shape != (controller.size,):
+        raise ValueError(f"{name} has shape {tuple(vector.shape)}, the controller needs ({controller.size},)")
+    return vector
 
 
 def _map(change: Callable[[Tensor], Tensor], state: Any) -> Any:

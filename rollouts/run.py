@@ -72,7 +72,7 @@ class Tape:
     def __init__(self, frames: np.ndarray, actions: int, limit: int) -> None:
         slots, capacity = len(frames), min(limit, FIRST_CAPACITY)
         self.limit = limit
-        self.frames = np.empty((slots, capacity + 1, *frames.shape[1:]), np.uint8)
+        self.frames = np.empty((slots, capacity + 1, *frames.shape[1:]), frames.dtype)
         self.actions = np.empty((slots, capacity, actions), np.float32)
         self.rewards = np.empty((slots, capacity), np.float32)
 
@@ -133,7 +133,7 @@ class Runner:
         self._queue: deque[Job] = deque()
         self._jobs: list[Job | None] = [None] * self.slots
         self._alive = np.empty(0, np.int64)  # slots with a running episode, ascending
-        self._frames = np.zeros((self.slots, spec.frame_size, spec.frame_size, spec.channels), np.uint8)
+        self._frames = np.zeros((self.slots, *spec.frame_shape), spec.frame_type)
         self._t = np.zeros(self.slots, np.int64)
         self._total = np.zeros(self.slots, np.float64)
         self._gain = np.zeros(self.slots, np.int64)  # step of the last positive reward

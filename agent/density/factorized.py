@@ -57,7 +57,7 @@ class FactorizedMixture(Distribution):
         check_temperature(temperature)
         with torch.no_grad():
             shape = (*sample_shape, *self.batch_shape, *self.event_shape)
-            component = choose(self.logits, (*shape, 1), temperature, generator)
+            component = choose(self.logits, draw(torch.rand, (*shape, 1), self.logits, generator), temperature)
             loc, scale = self._of(self.loc, component), self._of(self.scale, component)
             return loc + draw(torch.randn, shape, self.loc, generator) * scale * temperature**0.5
 

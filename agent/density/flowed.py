@@ -55,6 +55,16 @@ class FlowedDistribution(Distribution):
             u = self.base.sample(sample_shape, temperature=temperature, generator=generator)
             return self.flow.inverse(u, self.context)
 
+    @property
+    def noise(self) -> int:
+        """How many standard normal numbers `sample_from` takes for one sample."""
+        return int(self.base.noise)
+
+    def sample_from(self, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
+        """The samples y [*S,*B,D] that random numbers make, as the base's `sample_from` reads them."""
+        with torch.no_grad():
+            return self.flow.inverse(self.base.sample_from(uniform, normal, temperature), self.context)
+
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> FlowedDistribution:
         """The same density for every row of a larger batch."""
         context = self.context

@@ -59,17 +59,27 @@ class GaussianMixture(Distribution):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Samples [*sample_shape,*B,D]; temperature tau > 0 divides the logits and multiplies the variances.
+        """Samples [*sample_shape,*B,D]; temperature tau > 0 divides the logits and multiplies the variances."""
+        shape = (*sample_shape, *self.batch_shape)
+        uniform = draw(torch.rand, (*shape, 1), self.logits, generator).squeeze(-1)
+        normal = draw(torch.randn, (*shape, 1, self.noise), self.loc, generator).squeeze(-2)
+        return self.sample_from(uniform, normal, temperature)
 
-        Chooses a component first (inverse CDF, one uniform number), then draws from that component only.
+    @property
+    def noise(self) -> int:
+        """How many standard normal numbers `sample_from` takes for one sample."""
+        return self.precision.noise
+
+    def sample_from(self, uniform: Tensor, normal: Tensor, temperature: float = 1.0) -> Tensor:
+        """The samples [*S,*B,D] that these random numbers make: uniform [*S,*B] in [0, 1), normal [*S,*B,noise].
+
+        The uniform one chooses the component (inverse CDF), the normal ones are drawn around its mean. A row depends on
+        its own numbers alone, whoever drew them.
         """
         check_temperature(temperature)
         with torch.no_grad():
-            shape = (*sample_shape, *self.batch_shape)
-            component = choose(self.logits, (*shape, 1), temperature, generator)
-            precision = self.precision.select(component)
-            normal = draw(torch.randn, (*shape, 1, precision.noise), self.loc, generator)
-            deviation = precision.colour(normal) * temperature**0.5
+            component = choose(self.logits, uniform.unsqueeze(-1), temperature)
+            deviation = self.precision.select(component).colour(normal.unsqueeze(-2)) * temperature**0.5
             return (take(self.loc, component) + deviation).squeeze(-2)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> GaussianMixture:
@@ -112,10 +122,10 @@ def check_temperature(temperature: float) -> None:
         raise ValueError(f"temperature must be above 0, not {temperature}: use mode for the point prediction")
 
 
-def choose(logits: Tensor, shape: Sequence[int], temperature: float, generator: torch.Generator | None) -> Tensor:
-    """Components drawn by their weights softmax(logits [*B,K] / temperature), i64[*S,*B], for shape (*S, *B, 1)."""
+def choose(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
+    """Components by their weights softmax(logits [*B,K] / temperature), i64[*S,*B], from uniform numbers [*S,*B,1]."""
     chances = torch.softmax(logits / temperature, -1).cumsum(-1)[..., :-1]  # the last is 1: no test needed
-    return (draw(torch.rand, shape, logits, generator) >= chances).sum(-1)
+    return (uniform >= chances).sum(-1)
 
 
 def draw(source: Any, shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:

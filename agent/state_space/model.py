@@ -1,0 +1,173 @@
+"""The latent state-space model: noise and controls make states, states make observations; trained by its bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..batch import Loss
+from ..density.networks import MLP
+from .batch import Trajectories
+from .emission import Emission
+from .recognition import InitialRecognition, Noise, StepFlow, StepRecognition, TrajectoryRecognition
+from .transition import GaussianTransition, LocallyLinear, Step
+
+Variant = Literal["dvbf", "gaussian", "iaf-step", "iaf-trajectory"]
+
+
+@dataclass(frozen=True)
+class StateSpaceConfig:
+    """What the model is made of. The defaults fit the pendulum's state of three numbers."""
+
+    variant: Variant = "dvbf"
+    observation: int = 3  # D
+    control: int = 1  # A
+    latent: int = 4  # Z; the noise w_t has as many numbers
+    matrices: int = 16  # M of the locally linear transition
+    hidden: int = 64  # width of the networks inside the walk through time; 0 makes all networks linear
+    width: int = 128  # width of the networks that see all times at once
+    lookahead: int = 0  # L: how many observations after the first one the initial state is inferred from
+    shared_scale: bool = False  # one standard deviation for all observed numbers (pictures), or one for each
+    reward_scale: float = 8.0  # size of a typical reward, so that its error weighs no more than the bound
+    steps: int = 50  # T, read by iaf-trajectory only: the length that its flow was built for
+
+    def __post_init__(self) -> None:
+        if self.variant not in get_args(Variant):
+            raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {self.variant!r}")
+        least = {"hidden": 0, "lookahead": 0}
+        for name in ("observation", "control", "latent", "matrices", "hidden", "width", "lookahead", "steps"):
+            if getattr(self, name) < least.get(name, 1):
+                raise ValueError(f"{name} must be at least {least.get(name, 1)}, not {getattr(self, name)}")
+        if not self.reward_scale > 0:
+            raise ValueError(f"reward_scale must be above 0, not {self.reward_scale}")
+
+
+class Path(NamedTuple):
+    """A trajectory of states that the posterior proposes, and what it costs."""
+
+    states: Tensor  # z [B,T+1,Z]
+    noise: Tensor  # w [B,T+1,W], w_0 of the initial state
+    kl: Tensor  # [B], nats per trajectory; E[kl] = KL(q(w | x, u) || p(w)) >= 0
+    log_ratio: Tensor  # [B], log q(w) - log p(w) at this very w; the same expectation
+
+
+class StateSpace(nn.Module):
+    """p(x, w | u) = N(w; 0, I) prod_t N(x_t; g(z_t), s^2), with z_0 = h(w_0) and z_t = step(z_(t-1), u_(t-1), w_t).
+
+    Deep Variational Bayes Filter (Karl et al. 2017, equations 5 to 12): the transition is a fixed part of generation
+    and of recognition alike, and only the noise is inferred, so that a reconstruction has to pass through it.
+    Variants differ in transition and in q(w | x, u); `docs/state-space.md` derives the bound of each.
+    """
+
+    def __init__(self, config: StateSpaceConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        wide, narrow = c.width if c.hidden else 0, c.hidden
+        self.begin = MLP(c.latent, c.latent, (narrow,) if narrow else ())  # h: w_0 -> z_0
+        self.transition: GaussianTransition | LocallyLinear
+        if c.variant == "gaussian":
+            self.transition = GaussianTransition(c.latent, c.control, max(narrow, 1))
+        else:
+            self.transition = LocallyLinear(c.latent, c.control, c.latent, c.matrices, narrow)
+        self.emission = Emission(c.latent, c.observation, wide, c.shared_scale)
+        flow, later = (StepFlow(c.latent, max(narrow, 8)) if c.variant == "iaf-step" else None for _ in range(2))
+        self.initial = InitialRecognition(c.observation, c.control, c.latent, wide, c.lookahead, flow)
+        self.recognition: StepRecognition | TrajectoryRecognition
+        if c.variant == "iaf-trajectory":
+            sizes = (c.observation, c.control, c.latent)
+            self.recognition = TrajectoryRecognition(sizes, max(narrow, 8), c.steps)
+        else:
+            sizes = (c.observation, c.latent, c.control)
+            self.recognition = StepRecognition(sizes, c.latent, max(narrow, 8), later)
+        self.reward = MLP(c.latent + c.control, 1, (c.width, c.width))
+
+    def loss(self, batch: Trajectories, generator: torch.Generator | None = None) -> Loss:
+        """Minus the bound, in nats per observation, with the KL weighted by `batch.kl_weight`, plus the reward's error.
+
+        The reward head learns on states cut off from the rest, so it takes nothing from the bound. Parts: bound,
+        reconstruction and kl (nats per trajectory, the bound at full weight), reward (squared error).
+        """
+        path = self.posterior(batch.observations, batch.controls, self.draw(batch.observations, generator))
+        fit, kl = self.emission.log_prob(path.states, batch.observations).sum(-1).mean(), path.kl.mean()
+        reward = functional.mse_loss(self.expected_reward(path.states[:, :-1].detach(), batch.controls), batch.rewards)
+        total = (batch.kl_weight * kl - fit) / batch.observations.shape[1] + reward / self.config.reward_scale**2
+        parts = {"bound": fit - kl, "reconstruction": fit, "kl": kl, "reward": reward}
+        return Loss(total, {name: part.detach() for name, part in parts.items()})
+
+    def draw(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Standard normal numbers [B,T+1,W] for trajectories x [B,T+1,D]."""
+        shape = (*x.shape[:2], self.config.latent)
+        return torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+
+    def posterior(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Path:
+        """States that explain x [B,T+1,D] under controls u [B,T,A]; epsilon [B,T+1,W] is standard normal, or 0.
+
+        At epsilon = 0 the noise is the centre of the posterior: its mean where that is Gaussian.
+        """
+        if isinstance(self.recognition, TrajectoryRecognition):
+            whole = self.recognition(self.initial(x, u), x, u, epsilon)
+            return Path(self.unroll(self.begin(whole.value[:, 0]), u, whole.value[:, 1:]), *whole)
+        noise: Noise = self.initial(x, u).at(epsilon[:, 0])
+        z, seen = self.begin(noise.value), self.recognition.look(x[:, 1:])
+        states, noises = [z], [noise]
+        for control, eye, normal in zip(u.unbind(1), seen.unbind(1), epsilon[:, 1:].unbind(1), strict=True):
+            z, noise = self._recognise(z, control, eye, normal)
+            states.append(z)
+            noises.append(noise)
+        values, kls, ratios = (torch.stack(part, 1) for part in zip(*noises, strict=True))
+        return Path(torch.stack(states, 1), values, kls.sum(1), ratios.sum(1))
+
+    def unroll(self, z: Tensor, u: Tensor, noise: Tensor) -> Tensor:
+        """The states [B,T+1,Z] that z_0 [B,Z], controls [B,T,A] and noise w_1 .. w_T [B,T,W] make: generation."""
+        states = [z]
+        for control, w in zip(u.unbind(1), noise.unbind(1), strict=True):
+            states.append(self.step(states[-1], control).at(w))
+        return torch.stack(states, 1)
+
+    def step(self, z: Tensor, u: Tensor) -> Step:
+        """What follows states z [B,Z] under controls u [B,A]."""
+        step: Step = self.transition(z, u)
+        return step
+
+    def initial_state(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Tensor:
+        """z_0 [B,Z] inferred from the first 1 + L observations of x [B,T+1,D] alone; epsilon [B,W] normal, or 0."""
+        if isinstance(self.recognition, TrajectoryRecognition):
+            return self.begin(self.recognition.first(self.initial(x, u), epsilon))
+        return self.begin(self.initial(x, u).at(epsilon).value)
+
+    def filter(self, z: Tensor, u: Tensor, x: Tensor) -> Tensor:
+        """The next state [B,Z] after z [B,Z] and control u [B,A], now that x [B,D] is seen: the posterior's centre.
+
+        Raises ValueError for iaf-trajectory, whose posterior needs the whole trajectory.
+        """
+        if not isinstance(self.recognition, StepRecognition):
+            raise ValueError(
+                "iaf-trajectory cannot filter: its posterior sees the whole trajectory; use another variant"
+            )
+        return self._recognise(z, u, self.recognition.look(x), torch.zeros_like(z))[0]
+
+    @torch.no_grad()
+    def generate(self, x: Tensor, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """States z [B,T+1,Z] from the first 1 + L observations of x [B,>L,D] and the controls u [B,T,A].
+
+        With a generator all noise is drawn: w_0 from its posterior, the rest from the prior. Without one, w_0 is the
+        posterior's centre and every transition goes to its mean. No other observation is read.
+        """
+        noise = x.new_zeros(len(x), u.shape[1] + 1, self.config.latent)
+        if generator is not None:
+            noise.normal_(generator=generator)
+        return self.unroll(self.initial_state(x, u, noise[:, 0]), u, noise[:, 1:])
+
+    def expected_reward(self, z: Tensor, u: Tensor) -> Tensor:
+        """The reward [*] of acting with u [*,A] in state z [*,Z]."""
+        reward: Tensor = self.reward(torch.cat((z, u), -1)).squeeze(-1)
+        return self.config.reward_scale * reward
+
+    def _recognise(self, z: Tensor, u: Tensor, seen: Tensor, epsilon: Tensor) -> tuple[Tensor, Noise]:
+        step = self.step(z, u)
+        noise: Noise = self.recognition(seen, step.mean, z, u).at(epsilon)
+        return step.at(noise.value), noise

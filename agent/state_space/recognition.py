@@ -1,0 +1,168 @@
+"""Who infers the noise w from what was observed: q(w_t | ...), and what it costs against the prior N(0, I)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..density import Autoregressive, Chain
+from ..density.networks import MLP
+from ..density.precision import bounded
+
+LOG_2PI = math.log(2 * math.pi)
+CONTEXT = 16  # numbers that a flow inside a step is told about the observation
+BOUND = 5.0  # |log sigma| of the recognised noise
+
+
+class Noise(NamedTuple):
+    """Recognised noise and what it costs: E_q[cost] = E_q[log_ratio] = KL(q || N(0, I)) >= 0."""
+
+    value: Tensor  # w [*,W]
+    kl: Tensor  # [*], the KL itself where it has a closed form, otherwise an unbiased estimate of less variance
+    log_ratio: Tensor  # [*], log q(w) - log N(w; 0, I) at this w
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian over w."""
+
+    loc: Tensor  # [*,W]
+    log_scale: Tensor  # [*,W]
+
+    @classmethod
+    def of(cls, raw: Tensor) -> Gaussian:
+        """From 2W raw numbers: raw [*,2W]."""
+        loc, log_scale = raw.chunk(2, -1)
+        return cls(loc, bounded(log_scale, BOUND))
+
+    def at(self, epsilon: Tensor) -> Noise:
+        """w = loc + scale epsilon. KL = sum (loc^2 + scale^2 - 1) / 2 - log scale."""
+        value = torch.addcmul(self.loc, self.log_scale.exp(), epsilon)
+        kl = (0.5 * (self.loc.square() + (2 * self.log_scale).exp() - 1) - self.log_scale).sum(-1)
+        log_ratio = (0.5 * (value.square() - epsilon.square()) - self.log_scale).sum(-1)
+        return Noise(value, kl, log_ratio)
+
+
+class Flowed(NamedTuple):
+    """w = f(y), y ~ N(loc, scale^2): inverse autoregressive flow (Kingma et al. 2016), in one pass of each f.
+
+    log q(w) = log N(y; loc, scale^2) - log|det dw/dy|, and so
+    KL = E[-H(y) - log|det dw/dy| - log N(w; 0, I)], with the entropy H of the base in closed form.
+    """
+
+    base: Gaussian
+    flow: Chain
+    context: Tensor | None = None  # [*,C], what the flow itself is told of the observation
+
+    def at(self, epsilon: Tensor) -> Noise:
+        y = torch.addcmul(self.base.loc, self.base.log_scale.exp(), epsilon)
+        value, log_det = self.flow(y, self.context)
+        prior = -0.5 * (value.square() + LOG_2PI).sum(-1)
+        negative_entropy = -(self.base.log_scale + 0.5 * (1 + LOG_2PI)).sum(-1)
+        log_q = -(self.base.log_scale + 0.5 * (epsilon.square() + LOG_2PI)).sum(-1) - log_det
+        return Noise(value, negative_entropy - log_det - prior, log_q - prior)
+
+
+class StepFlow(nn.Module):
+    """IAF over the W numbers of one noise vector, told about the observation; flows take turns with the order."""
+
+    def __init__(self, noise: int, hidden: int, context: int = CONTEXT, flows: int = 2) -> None:
+        super().__init__()
+        self.noise, self.context = noise, context
+        self.chain = Chain(*(Autoregressive(noise, (hidden,), bool(i % 2), context) for i in range(flows)))
+
+    def forward(self, raw: Tensor) -> Flowed:
+        """From raw [*,2W+C]: the Gaussian base, and the context of the flow."""
+        base, context = raw.split([2 * self.noise, self.context], -1)
+        return Flowed(Gaussian.of(base), self.chain, context)
+
+
+class InitialRecognition(nn.Module):
+    """q(w_0 | x_0 .. x_L, u_0 .. u_(L-1)), from the first observation alone where L = 0."""
+
+    def __init__(
+        self, observation: int, control: int, noise: int, hidden: int, lookahead: int = 0, flow: StepFlow | None = None
+    ) -> None:
+        super().__init__()
+        self.lookahead, self.flow = lookahead, flow
+        inputs = (lookahead + 1) * observation + lookahead * control
+        outputs = 2 * noise + (flow.context if flow else 0)
+        self.network = MLP(inputs, outputs, (hidden, hidden) if hidden else ())
+
+    def forward(self, x: Tensor, u: Tensor) -> Gaussian | Flowed:
+        """Observations [B,T+1,D] and controls [B,T,A], of which it reads the first L + 1 and L."""
+        if x.shape[1] <= self.lookahead:
+            raise ValueError(
+                f"observations hold {x.shape[1]} times, but the initial state is inferred from {self.lookahead + 1}"
+            )
+        seen = (x[:, : self.lookahead + 1].flatten(1), u[:, : self.lookahead].flatten(1))
+        raw = self.network(torch.cat(seen, -1) if self.lookahead else seen[0])
+        return self.flow(raw) if self.flow else Gaussian.of(raw)
+
+
+class StepRecognition(nn.Module):
+    """q(w_t | x_t, z_(t-1), u_(t-1)); it sees the mean of the step as well, to compare it with x_t.
+
+    A diagonal Gaussian, or with `flow` an inverse autoregressive flow with fresh noise epsilon_t in every step. What
+    depends on x_t alone is computed for all times at once (`look`), before the walk through time.
+    """
+
+    def __init__(self, sizes: tuple[int, int, int], noise: int, hidden: int, flow: StepFlow | None = None) -> None:
+        super().__init__()
+        observation, latent, control = sizes
+        self.flow = flow
+        self.eye = MLP(observation, hidden, (hidden,))
+        self.inner = nn.Linear(2 * latent + control, hidden)
+        self.outer = nn.Linear(hidden, 2 * noise + (flow.context if flow else 0))
+        nn.init.zeros_(self.outer.weight)  # starts at the prior
+        nn.init.zeros_(self.outer.bias)
+
+    def look(self, x: Tensor) -> Tensor:
+        """Observations [*,D] -> what `forward` needs of them [*,H]."""
+        return self.eye(x)
+
+    def forward(self, seen: Tensor, mean: Tensor, z: Tensor, u: Tensor) -> Gaussian | Flowed:
+        """seen [B,H], the mean of the step [B,Z], the state z [B,Z] and control u [B,A] before it."""
+        hidden = functional.leaky_relu(seen + self.inner(torch.cat((mean, z, u), -1)))
+        raw = self.outer(hidden)
+        return self.flow(raw) if self.flow else Gaussian.of(raw)
+
+
+class TrajectoryRecognition(nn.Module):
+    """q(w_0, ..., w_T | x, u) = flow of a Gaussian whose parameters a recurrent network reads off the trajectory.
+
+    w_0's base, which `InitialRecognition` makes, sees x_0 .. x_L alone, and an autoregressive flow in the order of time
+    lets no later noise reach w_0; so the initial state needs nothing but the first observations. The base of w_t,
+    t > 0, sees all of x and u. Every flow of the chain keeps that order, and none sees a context, which would tell w_0
+    what comes later. T is fixed: the flow has (T + 1) W dimensions.
+    """
+
+    def __init__(self, sizes: tuple[int, int, int], hidden: int, steps: int) -> None:
+        super().__init__()
+        observation, control, self.noise = sizes
+        self.steps = steps
+        self.recurrent = nn.GRU(observation + control, hidden, batch_first=True, bidirectional=True)
+        self.outer = nn.Linear(2 * hidden, 2 * self.noise)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+        event = (steps + 1) * self.noise
+        self.flow = Chain(*(Autoregressive(event, (event,)) for _ in range(2)))
+
+    def forward(self, first: Gaussian, x: Tensor, u: Tensor, epsilon: Tensor) -> Noise:
+        """First base [B,W], observations [B,T+1,D], controls [B,T,A], epsilon [B,T+1,W] -> noise, its costs [B]."""
+        if u.shape[1] != self.steps:
+            raise ValueError(f"trajectories have {u.shape[1]} steps, but this recognition was built for {self.steps}")
+        features, _ = self.recurrent(torch.cat((x[:, 1:], u), -1))
+        later = Gaussian.of(self.outer(features))
+        parts = (torch.cat((a.unsqueeze(1), b), 1).flatten(1) for a, b in zip(first, later, strict=True))
+        noise = Flowed(Gaussian(*parts), self.flow).at(epsilon.flatten(1))
+        return noise._replace(value=noise.value.view(epsilon.shape))
+
+    def first(self, base: Gaussian, epsilon: Tensor) -> Tensor:
+        """w_0 [B,W] alone, from its base and epsilon [B,W]; the same as `forward` gives there."""
+        y = torch.addcmul(base.loc, base.log_scale.exp(), epsilon)
+        padded = functional.pad(y, (0, self.steps * self.noise))
+        return self.flow(padded)[0][:, : self.noise]

@@ -1,0 +1,224 @@
+"""Dreams as environments: the same slots that reality has, and a Gymnasium vector environment for everybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agent.agent import select_features
+from agent.dream import Dream, DreamState, Noise
+from agent.seeds import derive, generator
+
+from .spec import ActionCodec, EnvSpec, Vectors
+from .vector import SEEDS, Slots, Step
+
+CHUNK = 32  # transitions for which an episode draws its random numbers at a time
+
+
+def dream_spec(real: EnvSpec, features: int, max_steps: int | None = None) -> EnvSpec:
+    """The description of dreams of a world: its actions and limits, and `features` numbers in place of pictures."""
+    return EnvSpec(
+        id=f"dream of {real.id}",
+        action=real.action,
+        build=_not_built,
+        max_steps=max_steps or real.max_steps,
+        idle_reward=real.idle_reward,
+        vector=features,
+    )
+
+
+def _not_built(**_: Any) -> NoReturn:
+    raise ValueError("a dream is made of a Memory and of latents to begin at: use DreamSlots or DreamEnv")
+
+
+class DreamSlots(Slots):
+    """A `SlotEnv` whose slots are rows of one batched dream: what plays reality plays this too.
+
+    It shows the features that a controller sees (`agent.agent.FEATURES`), f32[n,F]. An episode depends on its seed and
+    its actions alone, not on its slot or its neighbours: the seed names the start and all random numbers, so candidates
+    with one seed share their luck. Every step computes all rows, so that its last digits do not depend on who is alive.
+
+    Args:
+        real: the world that the dream is of.
+        dream: the transition, on the CPU.
+        starts: N states to begin at; the memory of each is that of what came before it.
+        slots: S, episodes at once; some hundreds keep the processor busy.
+        features: what the controller sees; a dream of a Markov world has "z" only.
+        max_steps: transitions before an episode is truncated; None: as in reality.
+    """
+
+    backend = "dream"
+
+    def __init__(
+        self,
+        real: EnvSpec,
+        dream: Dream,
+        starts: DreamState,
+        slots: int,
+        *,
+        features: str = "zh",
+        max_steps: int | None = None,
+    ) -> None:
+        if slots < 1 or not len(starts.z):
+            raise ValueError(f"slots and starts must be at least 1, not {slots} and {len(starts.z)}")
+        self.dream, self.starts, self.features = dream, starts, features
+        rows = torch.zeros(slots, dtype=torch.int64)
+        self._state = _map(lambda tensor: tensor[rows].clone(), starts)
+        super().__init__(dream_spec(real, self._shown().shape[1], max_steps), slots)
+        self._t = np.zeros(slots, np.int64)
+        self._sources: list[torch.Generator | None] = [None] * slots
+        like = starts.z
+        self._uniform = torch.zeros((slots, CHUNK, 2), dtype=like.dtype)
+        self._normal = torch.zeros((slots, CHUNK, dream.noise), dtype=like.dtype)
+
+    def start(self, slot: int, seed: int) -> NDArray[np.float32]:
+        """Begin the dream of this seed in this slot: its features f32[F]."""
+        self._check_start(slot, seed)
+        row = derive(seed, "dream", "start") % len(self.starts.z)
+        _assign(self._state, slot, self.starts, row)
+        self._sources[slot] = generator(seed, "dream", "noise")
+        self._t[slot], self._alive[slot] = 0, True
+        return self._shown()[slot].numpy().astype(np.float32)
+
+    def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
+        """One transition of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
+        slots, actions = np.asarray(slots, np.int64), np.asarray(actions, np.float32)
+        self._check_step(slots, actions)
+        self._draw(slots)
+        every = torch.zeros((self.slots, self.spec.action.size), dtype=self.starts.z.dtype)
+        every[slots] = torch.as_tensor(actions, dtype=every.dtype)
+        at = torch.from_numpy(self._t % CHUNK)
+        rows = torch.arange(self.slots)
+        noise = Noise(self._uniform[rows, at], self._normal[rows, at])
+        state, reward, done = self.dream.step(self._state, every, noise=noise)
+        self._take(state, slots)
+        self._t[slots] += 1
+        terminated = done.numpy()[slots]
+        truncated = ~terminated & (self._t[slots] >= self.spec.max_steps)
+        self._alive[slots] = ~(terminated | truncated)
+        shown = self._shown().numpy()[slots].astype(np.float32)
+        return Step(shown, reward.numpy()[slots].astype(np.float32), terminated, truncated)
+
+    def latents(self) -> Tensor:
+        """Where the dreams are, f[S,Z]: what a vision can decode."""
+        return self._state.z
+
+    def close(self) -> None:
+        self._alive[:] = False
+
+    def _shown(self) -> Tensor:
+        return select_features(self.features, self._state.z, None if self.features == "z" else self._state.memory)
+
+    def _draw(self, slots: NDArray[np.int64]) -> None:
+        for slot in slots[self._t[slots] % CHUNK == 0].tolist():
+            source = self._sources[slot]
+            self._uniform[slot].uniform_(generator=source)
+            self._normal[slot].normal_(generator=source)
+
+    def _take(self, state: DreamState, slots: NDArray[np.int64]) -> None:
+        """The new state in the slots that moved; the others stay where they were."""
+        if len(slots) == self.slots:
+            self._state = state
+        else:
+            _assign(self._state, torch.from_numpy(slots), state, torch.from_numpy(slots))
+
+
+class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
+    """Dreams as a Gymnasium vector environment, for any library that takes one.
+
+    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world; an episode that
+    is over begins anew in the next step, whose action is ignored (`AutoresetMode.NEXT_STEP`, Gymnasium's default).
+
+    Args:
+        slots: the dreams; not to be used elsewhere at the same time.
+        decode: latents f[n,Z] -> pictures in 0..1, f[n,H,W,C], for `render`; a vision's `decode`.
+        seed: of a first reset that names none.
+    """
+
+    def __init__(self, slots: DreamSlots, *, decode: Callable[[Tensor], Tensor] | None = None, seed: int = 0) -> None:
+        self.world, self.decode, self._seed = slots, decode, seed
+        self.num_envs = slots.slots
+        self.render_mode = None if decode is None else "rgb_array"
+        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": ["rgb_array"]}
+        self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (slots.spec.vector,), np.float32)
+        self.single_action_space = action_space(slots.spec.action)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._episodes = np.zeros(self.num_envs, np.int64)
+        self._over = np.zeros(self.num_envs, bool)
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """Begin all dreams: one seed for all, or a list with one of each (Gymnasium's convention)."""
+        if isinstance(seed, list):
+            raise ValueError("seed must be one number: every dream derives its own from it")
+        if seed is not None:
+            self._seed = seed
+            self._episodes[:] = 0
+        self._over[:] = False
+        return np.stack([self._begin(slot) for slot in range(self.num_envs)]), {}
+
+    def step(
+        self, actions: Any
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """One transition of every dream; those that were over begin anew instead, with reward 0."""
+        going, again = np.flatnonzero(~self._over), np.flatnonzero(self._over)
+        observations = np.zeros((self.num_envs, self.world.spec.vector), np.float32)
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        if len(going):
+            codec = self.world.spec.action
+            vectors = np.stack([codec.from_env(action) for action in np.asarray(actions)[going]])
+            step = self.world.step(going, vectors)
+            observations[going], rewards[going] = step.frames, step.rewards
+            terminated[going], truncated[going] = step.terminated, step.truncated
+        for slot in again.tolist():
+            observations[slot] = self._begin(slot)
+        self._over = terminated | truncated
+        return observations, rewards, terminated, truncated, {}
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """The pictures of all dreams, u8[H,W,C] each; None without `decode`."""
+        if self.decode is None:
+            return None
+        with torch.inference_mode():
+            pictures = self.decode(self.world.latents()).mul(255).round().clamp(0, 255).to(torch.uint8)
+        return tuple(pictures.numpy())
+
+    def close_extras(self, **_: Any) -> None:
+        self.world.close()
+
+    def _begin(self, slot: int) -> NDArray[np.float32]:
+        seed = derive(self._seed, "dream", slot, int(self._episodes[slot])) % SEEDS
+        self._episodes[slot] += 1
+        return self.world.start(slot, seed)
+
+
+def action_space(codec: ActionCodec) -> gymnasium.Space[Any]:
+    """The real world's action space, as its codec tells it."""
+    if codec.kind == "discrete":
+        return gymnasium.spaces.Discrete(codec.n, start=codec.start)
+    return gymnasium.spaces.Box(np.array(codec.low, np.float32), np.array(codec.high, np.float32), dtype=np.float32)
+
+
+def _map(change: Callable[[Tensor], Tensor], state: Any) -> Any:
+    """`change` applied to every tensor of nested named tuples."""
+    return change(state) if isinstance(state, Tensor) else type(state)(*(_map(change, part) for part in state))
+
+
+def _assign(target: Any, at: Any, source: Any, of: Any) -> None:
+    """target[at] = source[of] for every tensor of nested named tuples."""
+    if isinstance(target, Tensor):
+        target[at] = source[of]
+        return
+    for mine, theirs in zip(target, source, strict=True):
+        _assign(mine, at, theirs, of)

@@ -1,0 +1,66 @@
+"""Transitions against their formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from agent.state_space import GaussianTransition, LocallyLinear, Step
+
+B, Z, A, W, M = 5, 4, 2, 3, 6
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return tuple(torch.randn(B, n, generator=generator, dtype=torch.float64) for n in (Z, A, W))  # type: ignore[return-value]
+
+
+def test_locally_linear_is_the_mixture_of_its_matrices() -> None:
+    torch.manual_seed(0)
+    transition = LocallyLinear(Z, A, W, M, hidden=8).double()
+    z, u, w = inputs()
+    alpha = torch.softmax(transition.weights(torch.cat((z, u), -1)), -1)
+    moves = transition.moves.view(Z + A, M, Z)
+    stirs = transition.stirs.view(M, Z, W)
+    for b in range(B):
+        a_b = sum(alpha[b, i] * moves[:Z, i].T for i in range(M))
+        b_b = sum(alpha[b, i] * moves[Z:, i].T for i in range(M))
+        c_b = sum(alpha[b, i] * stirs[i] for i in range(M))
+        expected = a_b @ z[b] + b_b @ u[b] + c_b @ w[b]
+        torch.testing.assert_close(transition(z, u).at(w)[b], expected)
+
+
+def test_one_matrix_makes_a_linear_system() -> None:
+    torch.manual_seed(0)
+    transition = LocallyLinear(Z, A, W, 1, hidden=0).double()
+    z, u, w = inputs()
+    double = transition(2 * z, 2 * u).at(2 * w)
+    torch.testing.assert_close(double, 2 * transition(z, u).at(w))
+
+
+def test_gaussian_transition_starts_as_a_random_walk_and_has_one_scale_per_number() -> None:
+    torch.manual_seed(0)
+    transition = GaussianTransition(Z, A, hidden=8).double()
+    z, u, _ = inputs()
+    step = transition(z, u)
+    torch.testing.assert_close(step.mean, z)
+    assert step.factor.shape == (B, Z) and bool((step.factor > 0).all())
+    w = torch.ones(B, Z, dtype=torch.float64)
+    torch.testing.assert_close(step.at(w), step.mean + step.factor)
+
+
+@pytest.mark.parametrize("make", [lambda: LocallyLinear(Z, A, Z, M, 8), lambda: GaussianTransition(Z, A, 8)])
+def test_row_i_ignores_row_j(make) -> None:  # type: ignore[no-untyped-def]
+    torch.manual_seed(0)
+    transition = make().double()
+    with torch.no_grad():
+        for parameter in transition.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    z, u, _ = inputs()
+    before: Step = transition(z, u)
+    z[0] += 1.0
+    after: Step = transition(z, u)
+    torch.testing.assert_close(before.mean[1:], after.mean[1:])
+    torch.testing.assert_close(before.factor[1:], after.factor[1:])
+    assert not torch.allclose(before.mean[0], after.mean[0])

@@ -1,0 +1,202 @@
+"""Dreams behind the two interfaces that worlds have: slots for our own loop, Gymnasium's vector environment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+from agent.dream import Dream, DreamState, Noise
+from agent.memory import Memory, MemoryConfig
+from agent.seeds import derive, generator
+from agent.vision import ConvVAE, VisionConfig
+from controller.fitness import RealFitness
+from controller.linear import LinearController
+from envs import ActionCodec, get_spec
+from envs.dream import CHUNK, DreamEnv, DreamSlots
+from rollouts.policy import ControllerPolicy
+from rollouts.run import Job, Runner, run_episodes
+from rollouts.workers import SerialPool
+
+CAR = get_spec("CarRacing-v3")
+LATENT, HIDDEN, STARTS = 4, 8, 6
+
+
+@pytest.fixture(scope="module")
+def memory() -> Memory:
+    torch.manual_seed(0)
+    model = Memory(MemoryConfig(latent=LATENT, hidden=HIDDEN, components=3, precision="low_rank", rank=2)).eval()
+    with torch.no_grad():
+        model.outcome.bias[1] = -3.0  # episodes end now and then
+    return model
+
+
+@pytest.fixture(scope="module")
+def starts(memory) -> DreamState:
+    source = torch.Generator().manual_seed(1)
+    z = torch.randn(STARTS, 3, LATENT, generator=source)
+    with torch.no_grad():
+        _, state = memory.unroll(z[:, :2], torch.zeros(STARTS, 2, 3))
+    return DreamState(z[:, 2], state)
+
+
+def slots(memory, starts, count: int = 3, max_steps: int = 50, **options) -> DreamSlots:
+    dream = Dream(memory, temperature=1.15, done_threshold=None)
+    return DreamSlots(CAR, dream, starts, count, max_steps=max_steps, **options)
+
+
+def action(step: int) -> np.ndarray:
+    return np.array([np.sin(step), 0.5, 0.1], np.float32)
+
+
+def play(world: DreamSlots, slot: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    shown, rewards = [world.start(slot, seed)], []
+    for t in range(world.spec.max_steps):
+        step = world.step(np.array([slot]), action(t)[None])
+        shown.append(step.frames[0])
+        rewards.append(step.rewards[0])
+        if step.terminated[0] or step.truncated[0]:
+            break
+    return np.stack(shown), np.array(rewards)
+
+
+def test_a_slot_dreams_what_the_dream_says(memory, starts):
+    """Against `Dream.step` by hand, with the numbers that the seed names, over the edge of a chunk."""
+    world = slots(memory, starts)
+    shown, rewards = play(world, 1, seed=7)
+    dream, source = world.dream, generator(7, "dream", "noise")
+    row = derive(7, "dream", "start") % STARTS
+    state = DreamState(starts.z[row : row + 1], type(starts.memory)(*(part[row : row + 1] for part in starts.memory)))
+    for t, reward in enumerate(rewards):
+        if t % CHUNK == 0:
+            uniform, normal = torch.rand(CHUNK, 2, generator=source), torch.randn(CHUNK, dream.noise, generator=source)
+        np.testing.assert_allclose(shown[t], torch.cat((state.z, state.memory.h), 1)[0], atol=1e-5)
+        noise = Noise(uniform[t % CHUNK][None], normal[t % CHUNK][None])
+        state, expected, done = dream.step(state, torch.from_numpy(action(t))[None], noise=noise)
+        assert reward == pytest.approx(expected.item(), abs=1e-5)
+        assert bool(done) == (t == len(rewards) - 1 and len(rewards) < 50)
+
+
+def test_an_episode_does_not_know_its_slot_or_its_neighbours(memory, starts):
+    alone, _ = play(slots(memory, starts), 0, seed=3)
+    world = slots(memory, starts)
+    play(world, 2, seed=8)
+    world.start(1, 9)  # a neighbour that stands still
+    after, _ = play(world, 2, seed=3)
+    assert np.array_equal(alone, after)
+    other, _ = play(world, 2, seed=4)
+    assert not np.array_equal(alone[1], other[1])
+
+
+def test_seeds_begin_at_different_starts(memory, starts):
+    world = slots(memory, starts)
+    begun = {world.start(0, seed).tobytes() for seed in range(60)}
+    assert len(begun) == STARTS
+
+
+@pytest.mark.parametrize(("features", "size"), [("z", 4), ("zh", 12), ("zhc", 20)])
+def test_it_shows_what_the_controller_sees(memory, starts, features, size):
+    world = slots(memory, starts, features=features)
+    assert world.start(0, 1).shape == (size,) == world.spec.frame_shape
+
+
+def test_the_limit_truncates_and_the_end_terminates(memory, starts):
+    world = slots(memory, starts, count=64, max_steps=40)
+    for slot in range(64):
+        world.start(slot, slot)
+    alive, ends = np.arange(64), []
+    for t in range(40):
+        step = world.step(alive, np.tile(action(t), (len(alive), 1)))
+        assert not (step.terminated & step.truncated).any()
+        ends += [(t, "end") for _ in range(int(step.terminated.sum()))]
+        ends += [(t, "limit") for _ in range(int(step.truncated.sum()))]
+        alive = alive[~(step.terminated | step.truncated)]
+    assert len(ends) == 64 and {t for t, kind in ends if kind == "limit"} == {39}
+    assert 10 < sum(kind == "end" for _, kind in ends) < 64  # a chance of some 5 % a step
+    with pytest.raises(ValueError, match="call start"):
+        world.step(np.array([0]), action(0)[None])
+
+
+def test_the_one_environment_loop_plays_dreams(memory, starts):
+    """A search measures candidates in dreams through the same pool, and one seed means one luck for all."""
+    world = slots(memory, starts, count=4)
+    controller = LinearController(LATENT + HIDDEN, 3)
+    runner = Runner(world, ControllerPolicy(controller, CAR.action.squash, 4))
+    theta = np.random.default_rng(0).normal(size=(5, controller.size))
+    theta[3] = theta[1]
+    with SerialPool(lambda: runner) as pool:
+        returns = RealFitness(pool)(theta, [11, 12, 13])
+    assert returns.total.shape == (5, 3) and np.array_equal(returns.total[1], returns.total[3])
+    assert not np.array_equal(returns.total[0], returns.total[1])
+    few = Runner(slots(memory, starts, count=4), ControllerPolicy(controller, CAR.action.squash, 4))
+    one = next(iter(run_episodes(few, [Job(0, 12, 0, theta[2].astype(np.float32))])))
+    assert one.total == returns.total[2, 1] and one.steps == returns.steps[2, 1]
+
+
+def test_gymnasium_takes_it_for_one_of_its_own(memory, starts):
+    env = DreamEnv(slots(memory, starts), seed=5)
+    assert isinstance(env, gymnasium.vector.VectorEnv)
+    first, _ = env.reset(seed=5)
+    assert first in env.observation_space
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(60)]
+    once = [env.step(a) for a in actions]
+    again, _ = env.reset(seed=5)
+    twice = [env.step(a) for a in actions]
+    assert np.array_equal(first, again)
+    for (o1, r1, e1, t1, _), (o2, r2, e2, t2, _) in zip(once, twice, strict=True):
+        assert o1 in env.observation_space and r1.dtype == np.float64
+        assert all(np.array_equal(a, b) for a, b in ((o1, o2), (r1, r2), (e1, e2), (t1, t2)))
+    statistics = gymnasium.wrappers.vector.RecordEpisodeStatistics(DreamEnv(slots(memory, starts), seed=5))
+    statistics.reset(seed=5)
+    infos = [statistics.step(a)[4] for a in actions]
+    assert any("episode" in info for info in infos)
+
+
+def test_what_is_over_begins_anew_in_the_next_step(memory, starts):
+    env = DreamEnv(slots(memory, starts, max_steps=2), seed=1)
+    assert env.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+    env.reset(seed=1)
+    still = np.tile(action(0), (3, 1))
+    seen = [env.step(still) for _ in range(6)]
+    over = [step[2] | step[3] for step in seen]
+    for before, (_, reward, terminated, truncated, _) in zip(over, seen[1:], strict=False):
+        assert (reward[before] == 0).all() and not (terminated | truncated)[before].any()
+    assert over[1].all() or over[0].any()
+
+
+def test_a_discrete_world_dreams_of_whole_actions():
+    real = replace(CAR, action=ActionCodec("discrete", n=4, start=1))
+    torch.manual_seed(0)
+    model = Memory(MemoryConfig(latent=LATENT, action=real.action.size, hidden=HIDDEN)).eval()
+    z = torch.zeros(1, LATENT)
+    env = DreamEnv(DreamSlots(real, Dream(model), DreamState(z, model.initial(1)), 2))
+    env.reset()
+    assert isinstance(env.single_action_space, gymnasium.spaces.Discrete)
+    assert env.step(env.action_space.sample())[0] in env.observation_space
+
+
+def test_it_shows_pictures_of_what_it_dreams(memory, starts):
+    vision = ConvVAE(VisionConfig(latent=LATENT, decoder="fast")).eval()
+    env = DreamEnv(slots(memory, starts), decode=vision.decode)
+    env.reset()
+    pictures = env.render()
+    assert len(pictures) == 3 and pictures[0].shape == (64, 64, 3) and pictures[0].dtype == np.uint8
+    assert DreamEnv(slots(memory, starts)).render() is None
+
+
+def test_wrong_arguments_are_named(memory, starts):
+    with pytest.raises(ValueError, match="slots and starts"):
+        slots(memory, starts, count=0)
+    with pytest.raises(ValueError, match="made of a Memory"):
+        slots(memory, starts).spec.make()
+    with pytest.raises(ValueError, match="NaN"):
+        world = slots(memory, starts)
+        world.start(0, 1)
+        world.step(np.array([0]), np.full((1, 3), np.nan, np.float32))
+    with pytest.raises(ValueError, match="one number"):
+        DreamEnv(slots(memory, starts)).reset(seed=[1, 2, 3])

@@ -1,0 +1,138 @@
+"""`frmdn statespace`: one JSON object, exit codes, and resuming per seed and within a seed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline import statespace_control, statespace_seed
+from pipeline.cli import main
+from pipeline.files import History
+from pipeline.statespace import StateSpaceSettings, override
+from pipeline.statespace_seed import r_squared
+from pipeline.weights import load
+
+SMALL = ["updates=6", "train=12", "validation=4", "test=6", "length=8", "batch=6"]
+
+
+def words(out: Path, *more: str, settings: list[str] = SMALL) -> list[str]:
+    sets = [word for setting in settings for word in ("--set", setting)]
+    return ["statespace", "--out", str(out), "--seeds", "1", *sets, *more]
+
+
+def run(capsys: pytest.CaptureFixture[str], out: Path, *more: str, settings: list[str] = SMALL) -> dict[str, Any]:
+    assert main(words(out, *more, "--json", settings=settings)) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+@pytest.mark.parametrize("variant", ["dvbf", "gaussian", "iaf-step", "iaf-trajectory"])
+def test_it_prints_the_figures_and_draws(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, tmp_path, "--variant", variant)
+    assert found["variant"] == variant and found["mean"] == found["generation_mae"][0]
+    for name in ("generation_mae", "generation_mae_sampled", "reconstruction_mae", "kl", "bound"):
+        assert len(found[name]) == 1 and isinstance(found[name][0], float)
+    assert found["bound"][0] == pytest.approx(found["reconstruction"][0] - found["kl"][0], rel=1e-5)
+    assert set(found["r2"]) == {"sin", "cos", "velocity"} and found["seconds"] > 0
+    assert found["meaning"]["generation_mae"] != found["meaning"]["generation_mae_sampled"]
+    assert json.loads((tmp_path / "result.json").read_text()) == found
+    for name in ("training.png", "seed-0/generated.png", "seed-0/latent.png", "seed-0/model.safetensors"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_a_second_seed_leaves_the_first_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = run(capsys, tmp_path)
+    weights = (tmp_path / "seed-0" / "model.safetensors").stat().st_mtime_ns
+    both = run(capsys, tmp_path, "--seeds", "2")
+    assert both["generation_mae"][0] == first["generation_mae"][0] and len(both["bound"]) == 2
+    assert both["generation_mae"][1] != both["generation_mae"][0]
+    assert (tmp_path / "seed-0" / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_killed_within_a_seed_it_goes_on_to_the_same_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("LOG_EVERY", 1), ("CHECKPOINT_EVERY", 2), ("VALIDATE_EVERY", 2)):
+        monkeypatch.setattr(statespace_seed, name, value)
+    whole = run(capsys, tmp_path / "whole")
+    append = History.append
+
+    def killed(self: History, record: Any) -> None:
+        if record["step"] == 5:
+            raise KeyboardInterrupt
+        append(self, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(History, "append", killed)
+        assert main(words(tmp_path / "cut")) == 130
+    assert not (tmp_path / "cut" / "seed-0" / "result.json").exists()
+    resumed = run(capsys, tmp_path / "cut")
+    a, b = (load(tmp_path / name / "seed-0" / "model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    steps = [line["step"] for line in History(tmp_path / "cut" / "seed-0" / "history.jsonl", "step").read()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    for name in ("generation_mae", "generation_mae_sampled", "bound", "kl"):
+        assert resumed[name] == whole[name]
+
+
+def test_pixels_make_a_filmstrip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run(capsys, tmp_path, "--observation", "pixels")
+    assert found["settings"]["latent"] == 3 and found["settings"]["lookahead"] == 4
+    assert (tmp_path / "seed-0" / "filmstrip.png").stat().st_size > 1000
+
+
+def test_a_controller_is_evolved_in_the_dream_and_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = statespace_control.SearchConfig(population=4, episodes=2, generations=2, sigma=0.5, validate_every=0)
+    monkeypatch.setattr(statespace_control, "SEARCH", small)
+    monkeypatch.setattr(statespace_control, "EPISODES", 4)
+    monkeypatch.setattr(statespace_control, "SHOWN", 2)
+    found = run(capsys, tmp_path, "--control")["control"]
+    assert found["real"]["dreamt"]["episodes"] == 4 and found["real"]["random"]["mean"] < -300
+    assert (tmp_path / "control" / "control.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("more", "settings", "said"),
+    [
+        ([], ["updates=none"], "updates"),
+        ([], ["speed=3"], "speed"),
+        ([], ["batch=50", "train=20"], "batch"),
+        (["--env", "CartPole-v1"], SMALL, "Pendulum-v1"),
+        (["--observation", "pixels"], ["lookahead=20"], "lookahead"),
+        (["--control", "--variant", "iaf-trajectory"], SMALL, "iaf-trajectory"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(
+    more: list[str], settings: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(tmp_path / "x", *more, settings=settings)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and len(captured.err.splitlines()) == 1 and said in captured.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_other_settings_need_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, tmp_path)
+    assert main(words(tmp_path, "--variant", "gaussian")) == 2
+    assert "variant: dvbf there, gaussian here" in capsys.readouterr().err
+
+
+def test_settings_keep_their_types() -> None:
+    changed = override(StateSpaceSettings(), {}, ["updates=7", "learning_rate=0.5", "variant=gaussian"])
+    assert (changed.updates, changed.learning_rate, changed.variant) == (7, 0.5, "gaussian")
+
+
+def test_r_squared_scores_data_that_was_not_fitted() -> None:
+    torch.manual_seed(0)
+    states, other, mix = torch.randn(40, 5, 4), torch.randn(40, 5, 4), torch.randn(4, 3)
+    noise = torch.randn(40, 5) * 3
+    truth, test = states @ mix + 2, other @ mix + 2
+    truth[..., 2], test[..., 2] = noise, noise.flip(0)  # nothing to do with the states
+    found = r_squared(states, truth, other, test)
+    assert found[:2] == pytest.approx([1, 1]) and found[2] < 0.1
