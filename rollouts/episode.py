@@ -40,7 +40,7 @@ class Episode:
     seed: int
 
     def __post_init__(self) -> None:
-        vectors = isinstance(self.frames, np.ndarray) and self.frames.dtype == np.float32
+        vectors = isinstance(self.frames, np.ndarray) and self.frames.dtype == np.float32 and self.frames.ndim == 2
         frames = ("frames", np.float32, 2) if vectors else ("frames", np.uint8, 4)
         for name, dtype, rank in (frames, ("actions", np.float32, 2), ("rewards", np.float32, 1)):
             array = getattr(self, name)

@@ -50,12 +50,12 @@ def test_pixels_are_the_picture_of_the_state() -> None:
 
 @pytest.mark.parametrize(
     ("theta", "row", "column"),
-    [(0.0, 3, 7.5), (np.pi, 12, 7.5), (np.pi / 2, 7.5, 3), (-np.pi / 2, 7.5, 12)],  # upright; hanging; left; right
+    [(0.0, 1.1, 7.5), (np.pi, 13.9, 7.5), (np.pi / 2, 7.5, 1.1), (-np.pi / 2, 7.5, 13.9)],  # up, down, left, right
 )
 def test_the_rod_points_where_gymnasium_draws_it(theta: float, row: float, column: float) -> None:
     frame = picture(state(theta))[..., 0].astype(float)
     rows, columns = np.mgrid[:SIZE, :SIZE]
-    middle = ((SIZE - 1) / 2 + np.array([row, column])) / 2  # of the rod, between pivot and tip
+    middle = ((SIZE - 1) / 2 + np.array([row, column])) / 2  # of the rod, between its pivot and its tip (row, column)
     weight = frame / frame.sum()
     np.testing.assert_allclose([(rows * weight).sum(), (columns * weight).sum()], middle, atol=0.6)
 
