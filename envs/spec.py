@@ -174,14 +174,16 @@ def build_gymnasium(id: str, *, max_episode_steps: int, render_mode: str | None 
 
 
 def get_spec(id: str, *, repeat: int = 1) -> EnvSpec:
-    """The EnvSpec of an official Gymnasium id: CarRacing-v3 as World Models has it, others by their spaces.
+    """The EnvSpec of an official id: CarRacing-v3 and Doom TakeCover as World Models has them, others by their spaces.
 
     `repeat` steps of the world make one transition. ValueError: an unknown id (with near names), or observations that
     are no pictures, or actions that are neither a bounded 1-D Box nor Discrete.
     """
-    from .car_racing import ID, car_racing_spec  # it needs EnvSpec, defined above
+    from . import car_racing, doom  # they need EnvSpec, defined above
 
-    return car_racing_spec(repeat) if id == ID else _generic_spec(id, repeat)
+    if id == car_racing.ID:
+        return car_racing.car_racing_spec(repeat)
+    return doom.take_cover_spec(repeat) if id == doom.ID else _generic_spec(id, repeat)
 
 
 def _generic_spec(id: str, repeat: int) -> EnvSpec:

@@ -15,10 +15,11 @@ from gymnasium.utils.env_checker import check_env
 
 from envs.doom import TakeCover, take_cover_spec
 from envs.errors import MissingExtra
+from envs.spec import get_spec
 from envs.vector import make_slots
 
 needs_game = pytest.mark.skipif(find_spec("vizdoom") is None, reason="ViZDoom is not installed (extra doom)")
-SPEC = take_cover_spec()
+SPEC = get_spec("VizdoomTakeCover-v1")
 
 
 def dodge(step: int) -> np.ndarray:
