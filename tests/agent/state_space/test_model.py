@@ -38,13 +38,13 @@ def test_loss_is_the_bound_and_every_parameter_learns(variant: str) -> None:
     parts = {name: float(value) for name, value in loss.parts.items()}
     assert parts["bound"] == pytest.approx(parts["reconstruction"] - parts["kl"])
     scale = made.config.reward_scale**2
-    assert float(loss.total) == pytest.approx(-parts["bound"] / (T + 1) + parts["reward"] / scale)
+    assert loss.total.item() == pytest.approx(-parts["bound"] / (T + 1) + parts["reward"] / scale)
     loss.total.backward()
     silent = [name for name, p in made.named_parameters() if p.grad is None or not p.grad.abs().any()]
     assert not silent, silent
     annealed = made.loss(batch._replace(kl_weight=0.25), torch.Generator().manual_seed(2))
     expected = (0.25 * parts["kl"] - parts["reconstruction"]) / (T + 1) + parts["reward"] / scale
-    assert float(annealed.total) == pytest.approx(expected)
+    assert annealed.total.item() == pytest.approx(expected)
     assert float(annealed.parts["bound"]) == pytest.approx(parts["bound"])  # reported at full weight
 
 
