@@ -25,12 +25,15 @@ class FlowedDistribution(Distribution):
     support = constraints.real_vector
 
     def __init__(self, base: Any, flow: Flow, context: Tensor | None = None, validate_args: bool | None = None) -> None:
-        self.base, self.flow = base, flow
-        self.context = context if flow.context else None
+        self.flow, self.context = flow, context if flow.context else None
         if flow.context and context is None:
             raise ValueError(
                 f"context is missing: the flow was built for {flow.context} features; pass [*B,{flow.context}]"
             )
+        if self.context is not None:  # rows that differ in the context alone are rows too
+            rows = torch.broadcast_shapes(base.batch_shape, self.context.shape[:-1])
+            base = base if base.batch_shape == rows else base.expand(rows)
+        self.base = base
         super().__init__(base.batch_shape, base.event_shape, validate_args=validate_args)
 
     def log_prob(self, value: Tensor) -> Tensor:

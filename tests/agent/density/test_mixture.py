@@ -52,7 +52,9 @@ MIXTURES: dict[str, Callable[[Sequence[int], int], Any]] = {
     "tied": joint(lambda log: Diagonal(log[..., :1, :].exp())),
     "low_rank": joint(lambda log: LowRank(log.exp(), 0.7 * normal(*log.shape, 2, seed=4))),
     "directions": joint(
-        lambda log: LowRank.from_log(log, normal(3, 2, log.shape[-1], seed=4), normal(*log.shape[:-1], 2, seed=7).exp())
+        lambda log: LowRank.from_log(
+            log, normal(3, 2, log.shape[-1], seed=4), (0.3 * normal(*log.shape[:-1], 2, seed=7)).exp()
+        )
     ),
     "semi_tied": joint(lambda log: SemiTied(log.exp(), linear(log.shape[-1]))),
 }
