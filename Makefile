@@ -22,7 +22,8 @@ run: setup
 	$(BIN)/frmdn run --env $(ENV) --preset $(PRESET) --out $(OUT)
 
 test: lint type
-	$(BIN)/python -m pytest
+	@# One thread: the tests' tensors are small, and threads that wait for each other are slower than none.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check .
