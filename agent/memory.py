@@ -31,7 +31,9 @@ class MemoryConfig:
     flow_hidden: int = 64  # width of the flow's conditioners
     reward_weight: float = 1.0  # of the loss of the reward, against nats per latent vector
     end_weight: float = 1.0  # of the cross entropy of the end
-    reward_head: Literal["mean", "two_hot"] = "mean"  # squared error, or a distribution: for rewards that come in spikes
+    reward_head: Literal["mean", "two_hot"] = (
+        "mean"  # squared error, or a distribution: for rewards that come in spikes
+    )
     reward_bins: int = 41  # values of the distribution, odd
     reward_limit: float = 150.0  # its largest absolute reward
     end_balance: float = 1.0  # a transition that ends an episode counts so often; `done_logit` is corrected for it

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 class TwoHot(nn.Module):
     """Chances of `bins` values, dense around zero: b_i = symexp(linspace(-symlog(limit), symlog(limit), bins)).
 
-    symlog(x) = sign(x) log(1 + |x|), and symexp is its inverse. A target y between b_i and b_i+1 becomes the two chances
-    whose mean is y; the loss is the cross entropy with them, and the expectation is what is decoded. So the scale of
-    the gradients does not depend on that of the rewards, and the expectation is unbiased however coarse the bins
-    (DreamerV3, Hafner et al. 2023, equations 8 to 10).
+    symlog(x) = sign(x) log(1 + |x|), and symexp is its inverse. A target y between b_i and b_i+1 becomes the two
+    chances whose mean is y; the loss is the cross entropy with them, and the expectation is what is decoded. So the
+    scale of the gradients does not depend on that of the rewards, and the expectation is unbiased however coarse the
+    bins (as the reward head of DreamerV3, Hafner et al. 2023, arXiv 2301.04104).
 
     Args:
         bins: how many values, odd, so that 0 is one of them.
@@ -43,7 +43,7 @@ class TwoHot(nn.Module):
         return float(self.values[-1])
 
     def prior(self) -> Tensor:
-        """Logits f32[bins] to begin at: small rewards are likelier, so that no far value drags the first expectations."""
+        """Logits f32[bins] to begin at: small rewards are likelier, lest far values rule the first expectations."""
         return -2 * self.values.abs().log1p()
 
     def target(self, y: Tensor) -> Tensor:

@@ -72,7 +72,9 @@ class DreamSlots(Slots):
         self.dreams = (dream,) if isinstance(dream, Dream) else tuple(dream)
         self.starts = (starts,) if isinstance(starts, DreamState) else tuple(starts)
         if len(self.dreams) != len(self.starts) or not self.dreams:
-            raise ValueError(f"every dream needs starts of its own: {len(self.dreams)} dreams, {len(self.starts)} starts")
+            raise ValueError(
+                f"every dream needs starts of its own: {len(self.dreams)} dreams, {len(self.starts)} starts"
+            )
         if slots < 1 or not all(len(begin.z) for begin in self.starts):
             raise ValueError(f"slots and starts must be at least 1, not {slots} and {len(self.starts[0].z)}")
         self.features = features
