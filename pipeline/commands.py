@@ -71,7 +71,11 @@ def show_status(options: argparse.Namespace) -> int:
     workspace = Workspace(options.out)
     statuses, owner = workspace.status(), workspace.owner()
     if options.json:
-        report: dict[str, Any] = {"run": str(workspace.root), "running": owner, "stages": [asdict(status) for status in statuses]}
+        report: dict[str, Any] = {
+            "run": str(workspace.root),
+            "running": owner,
+            "stages": [asdict(status) for status in statuses],
+        }
         if "rounds" in workspace.table:
             report["rounds"] = {each.root.name: [asdict(s) for s in each.status()] for each in workspace.rounds()}
         _print_json(report)
