@@ -51,7 +51,7 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
     path, history = work.folder / "search.safetensors", History(work.folder / "history.jsonl", "generation")
     size = agent.controller.size
     evolution = (
-        Evolution.resume(size, config, seed, load_state(path), start)
+        Evolution.resume(size, config, seed, load_state(path), start=start)
         if path.exists()
         else Evolution(size, config, seed, start)
     )

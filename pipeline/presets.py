@@ -90,6 +90,7 @@ PRESETS: dict[str, Settings] = {
             "generations": 30,
             "sigma": 0.1,
             "slots": 8,
+            "stall_steps": 100,  # of the checks in reality: what has left the road does not come back
             "validate_every": 10,
             "validate_episodes": 16,
         },
@@ -102,7 +103,7 @@ PRESETS: dict[str, Settings] = {
             "middle": 0.5,
             "warmup": 8,
         },
-        "rounds": {"count": 12, "episodes": 32, "memory_steps": 800},
+        "rounds": {"count": 16, "episodes": 32, "memory_steps": 800},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
