@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -53,16 +53,26 @@ class Dream:
 
     temperature tau > 0 makes the dream harder to exploit as it grows (World Models, section 4.1: 1.15 for Doom).
     done_threshold: an episode ends where the predicted chance of the end is above it; None draws the end at random.
+    reward: "learned" by the world model, or "survival": 1 for every transition, for worlds that pay for staying alive.
     """
 
-    def __init__(self, memory: WorldModel, *, temperature: float = 1.0, done_threshold: float | None = 0.5) -> None:
+    def __init__(
+        self,
+        memory: WorldModel,
+        *,
+        temperature: float = 1.0,
+        done_threshold: float | None = 0.5,
+        reward: Literal["learned", "survival"] = "learned",
+    ) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, not {temperature}; 1 leaves the density as it was learned")
         if done_threshold is not None and not 0 < done_threshold < 1:
             raise ValueError(
                 f"done_threshold must be a chance between 0 and 1, not {done_threshold}; None draws the end"
             )
-        self.memory, self.temperature, self.done_threshold = memory, temperature, done_threshold
+        if reward not in ("learned", "survival"):
+            raise ValueError(f"reward must be learned or survival, not {reward!r}")
+        self.memory, self.temperature, self.done_threshold, self.reward = memory, temperature, done_threshold, reward
 
     @torch.no_grad()
     def initial(self, z: Tensor) -> DreamState:
@@ -90,10 +100,11 @@ class Dream:
         else:
             z = prediction.latent.sample_from(noise.uniform[:, 0], noise.normal, self.temperature)
         chance = torch.sigmoid(prediction.done_logit)
+        reward = prediction.reward if self.reward == "learned" else torch.ones_like(prediction.reward)
         if self.done_threshold is not None:
-            return DreamState(z, memory), prediction.reward, chance > self.done_threshold
+            return DreamState(z, memory), reward, chance > self.done_threshold
         drawn = _uniform(chance, generator) if noise is None else noise.uniform[:, 1]
-        return DreamState(z, memory), prediction.reward, drawn < chance
+        return DreamState(z, memory), reward, drawn < chance
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:

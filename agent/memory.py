@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, cast
 
@@ -12,6 +13,7 @@ from torch.nn import functional
 from .batch import Loss, SequenceBatch
 from .density import Chain, Flow, FlowedDistribution, Identity, Linear, couplings, frmdn
 from .density.networks import Recurrent
+from .two_hot import TwoHot, begin_at_prior
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,22 @@ class MemoryConfig:
     rank: int = 4  # R of low_rank
     blocks: int = 2  # coupling blocks of the flow
     flow_hidden: int = 64  # width of the flow's conditioners
-    reward_weight: float = 1.0  # of the squared error of the reward, against nats per latent vector
+    reward_weight: float = 1.0  # of the loss of the reward, against nats per latent vector
     end_weight: float = 1.0  # of the cross entropy of the end
+    reward_head: Literal["mean", "two_hot"] = (
+        "mean"  # squared error, or a distribution: for rewards that come in spikes
+    )
+    reward_bins: int = 41  # values of the distribution, odd
+    reward_limit: float = 150.0  # its largest absolute reward
+    end_balance: float = 1.0  # a transition that ends an episode counts so often; `done_logit` is corrected for it
 
     def __post_init__(self) -> None:
-        for name, allowed in (("density", ("frmdn", "rmdn")), ("precision", ("diagonal", "low_rank", "semi_tied"))):
+        choices = {"density": ("frmdn", "rmdn"), "precision": ("diagonal", "low_rank", "semi_tied")}
+        for name, allowed in (choices | {"reward_head": ("mean", "two_hot")}).items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+        if not self.end_balance > 0:
+            raise ValueError(f"end_balance must be above 0, not {self.end_balance}; 1 counts all transitions alike")
         for name in ("latent", "action", "hidden", "components", "rank", "blocks", "flow_hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
@@ -65,7 +76,10 @@ class Memory(nn.Module):
         inputs = config.latent + config.action
         sizes = (inputs, config.latent, config.components, config.hidden)
         self.density = frmdn(*sizes, precision, config.rank, flow=flow)
-        self.outcome = nn.Linear(config.hidden, 2)
+        self.two_hot = TwoHot(config.reward_bins, config.reward_limit) if config.reward_head == "two_hot" else None
+        self.outcome = nn.Linear(config.hidden, 1 + (self.two_hot.bins if self.two_hot else 1))  # reward, then end
+        if self.two_hot:
+            begin_at_prior(self.outcome, self.two_hot)
 
     @property
     def trunk(self) -> Recurrent:
@@ -86,13 +100,16 @@ class Memory(nn.Module):
 
     def predict(self, h: Tensor) -> Prediction:
         """What follows, from h f32[*B,H] after the latent and the action of the transition."""
-        reward, done_logit = self.outcome(h).unbind(-1)
-        return Prediction(self.density.distribution(h), reward, done_logit)
+        reward, end = self._outcome(h)
+        expected = self.two_hot.expectation(reward) if self.two_hot else reward[..., 0]
+        # Counting ends `end_balance` times as often adds its log to the logit of their chance; here it goes again.
+        return Prediction(self.density.distribution(h), expected, end - math.log(self.config.end_balance))
 
     def loss(self, batch: SequenceBatch, generator: torch.Generator | None = None) -> Loss:
-        """Mean over real transitions of nll + reward_weight * squared error + end_weight * cross entropy.
+        """Mean over real transitions of nll + reward_weight * reward + end_weight * cross entropy of the end.
 
-        Parts: nll (nats per vector; below 0 is no fault, densities exceed 1), nll_per_dim, reward, end.
+        Parts: nll (nats per vector; below 0 is no fault, densities exceed 1), nll_per_dim, reward (the squared error,
+        or the cross entropy of a two-hot head in nats), end.
         The generator is not used: the batch's latents are samples already.
         """
         keep = None if bool(batch.mask.all()) else batch.mask
@@ -100,13 +117,24 @@ class Memory(nn.Module):
         features, _ = self.unroll(_clean(batch.latents[:, :-1], keep), _clean(batch.actions, keep))
         h = _real(features, keep)
         with torch.autocast(h.device.type, enabled=False):  # densities are float32 even where the LSTM is bf16
-            prediction = self.predict(h.to(self.outcome.weight.dtype))
-            nll = -prediction.latent.log_prob(real[0]).mean()
-            reward = functional.mse_loss(prediction.reward, real[1])
-            end = functional.binary_cross_entropy_with_logits(prediction.done_logit, real[2])
+            h = h.to(self.outcome.weight.dtype)
+            nll = -self.density.distribution(h).log_prob(real[0]).mean()
+            reward, end = self._outcome_loss(h, real[1], real[2])
             total = nll + self.config.reward_weight * reward + self.config.end_weight * end
         parts = {"nll": nll, "nll_per_dim": nll / self.config.latent, "reward": reward, "end": end}
         return Loss(total, {name: part.detach() for name, part in parts.items()})
+
+    def _outcome(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The reward f32[*B,1], or its logits f32[*B,bins], and the logit of the end f32[*B] as it is trained."""
+        outcome = self.outcome(h)
+        return outcome[..., :-1], outcome[..., -1]
+
+    def _outcome_loss(self, h: Tensor, rewards: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses of the reward and of the end for N transitions: h f32[N,H], rewards and ends f32[N]."""
+        reward, end = self._outcome(h)
+        lost = self.two_hot.loss(reward, rewards) if self.two_hot else functional.mse_loss(reward[..., 0], rewards)
+        balance = None if self.config.end_balance == 1 else ends.new_tensor(self.config.end_balance)
+        return lost, functional.binary_cross_entropy_with_logits(end, ends, pos_weight=balance)
 
 
 def _flow(config: MemoryConfig) -> Flow:

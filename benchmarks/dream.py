@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import numpy as np
 import torch
 
 from agent.dream import Dream
 from agent.memory import Memory, MemoryConfig
+from controller.fitness import RealFitness
 from controller.linear import LinearController
+from envs import get_spec
+from envs.dream import DreamSlots
+from rollouts.policy import ControllerPolicy
+from rollouts.run import Runner
+from rollouts.workers import SerialPool
 
 from . import classical
 from .row import Row, measure
@@ -49,7 +56,21 @@ def lstm_alone() -> Callable[[], float]:
     return work
 
 
-def dream(workers: int, seconds: float) -> Row:
+def searching() -> Callable[[], float]:
+    """What a search in dreams gets of it: starts, seeds, refilled slots and returns included, RMDN, in one process."""
+    spec, slots = get_spec("CarRacing-v3"), BATCH // 2
+    torch.manual_seed(0)
+    dream = Dream(Memory(MemoryConfig(density="rmdn")).eval(), temperature=1.15, done_threshold=0.99)
+    controller = LinearController(32 + 256, 3)
+    world = DreamSlots(spec, dream, dream.initial(torch.randn(64, 32)), slots, max_steps=50)
+    pool = SerialPool(lambda: Runner(world, ControllerPolicy(controller, spec.action.squash, slots)))
+    theta = 0.1 * np.random.default_rng(0).standard_normal((BATCH // 8, controller.size))
+    fitness = RealFitness(pool)
+    return lambda: float(fitness(theta, range(8)).steps.sum())
+
+
+def dream(workers: int, seconds: float) -> list[Row]:
+    """Rows for the dream of RMDN, for that of FRMDN, and for the whole search in dreams."""
     torch.set_num_threads(workers)
     steps = classical.dream(classical.MDNRNN().eval(), 0.1 * torch.randn(3, 32 + 256 + 1))
 
@@ -58,23 +79,14 @@ def dream(workers: int, seconds: float) -> Row:
             next(steps)
         return 100.0
 
-    rates = measure(
-        {
-            "frmdn": dreaming("frmdn"),
-            "rmdn": dreaming("rmdn"),
-            "classical": one_by_one,
-            "limit": lstm_alone(),
-        },
-        seconds,
-    )
-    return Row(
-        "dream",
-        rates["rmdn"],
-        rates["classical"],
-        rates["rmdn"] / rates["classical"],
-        "steps/s",
-        rates["limit"],
-        f"RMDN on both sides, batch {BATCH} against 1, {workers} threads, controllers included; "
-        f"FRMDN {rates['frmdn']:.0f} steps/s ({rates['frmdn'] / rates['classical']:.1f}x); "
-        "limit: the matrix products of the LSTM alone",
-    )
+    works = {"dream": dreaming("rmdn"), "dream_frmdn": dreaming("frmdn"), "dream_search": searching()}
+    rates = measure({**works, "classical": one_by_one, "limit": lstm_alone()}, seconds)
+    of = f"against an RMDN at batch 1, {workers} threads, controllers included"
+    limit = "limit: the matrix products of the LSTM alone"
+    notes = {
+        "dream": f"RMDN, batch {BATCH}, {of}; {limit}",
+        "dream_frmdn": f"FRMDN, batch {BATCH}, {of}; {limit}",
+        "dream_search": f"RMDN, {BATCH} episodes of 50 steps in {BATCH // 2} slots as a search plays them, {of}",
+    }
+    base, least = rates["classical"], rates["limit"]
+    return [Row(name, rates[name], base, rates[name] / base, "steps/s", least, notes[name]) for name in works]

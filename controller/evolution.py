@@ -43,7 +43,7 @@ class SearchConfig:
 
 
 class Best(NamedTuple):
-    """The candidate with the highest fitness of all generations; on few episodes its value is an optimistic one."""
+    """What had the highest value of all generations; as the highest of many, the value is an optimistic one."""
 
     theta: np.ndarray  # f64[N]
     value: float
@@ -58,15 +58,19 @@ class Evolution:
     instead of unpickled. pycma's own stopping rules stay unused: `SearchConfig.generations` decides.
     """
 
-    def __init__(self, size: int, config: SearchConfig, seed: int) -> None:
+    def __init__(self, size: int, config: SearchConfig, seed: int, start: np.ndarray | None = None) -> None:
+        """`start` f[N] is where the search begins, e.g. a controller of an earlier one; None begins at zero."""
         if size < 2:
             raise ValueError(f"size must be at least 2, not {size}: CMA-ES does not search in one dimension")
-        self.size, self.config, self.seed = size, config, seed
+        if start is not None and start.shape != (size,):
+            raise ValueError(f"start has shape {start.shape}, but the search is over {size} numbers")
+        self.size, self.config, self.seed, self.warm = size, config, seed, start is not None
         self.fitness: list[np.ndarray] = []  # f64[P] of every generation told
         self.validations: list[float] = []  # of every generation told; NaN where the mean was not validated
-        self.best: Best | None = None
+        self.best: Best | None = None  # of all candidates
+        self.champion: Best | None = None  # of all means that were validated; its generation is how many were complete
         self._asked: list[np.ndarray] | None = None
-        self._strategy = _strategy(size, config, seed)
+        self._strategy = _strategy(np.zeros(size) if start is None else start.astype(np.float64), config, seed)
 
     @property
     def generation(self) -> int:
@@ -99,6 +103,8 @@ class Evolution:
         winner = int(np.argmax(returns))
         if self.best is None or returns[winner] > self.best.value:
             self.best = Best(candidates[winner], float(returns[winner]), self.generation + 1)
+        if np.isfinite(validation) and (self.champion is None or validation > self.champion.value):
+            self.champion = Best(self.mean, float(validation), self.generation)
         # Ranks in place of values: a stable sort breaks ties by the order of the draws, which are exchangeable.
         ranks = np.empty(len(returns))
         ranks[np.argsort(-returns, kind="stable")] = np.arange(len(returns))
@@ -129,12 +135,19 @@ class Evolution:
         return state
 
     @classmethod
-    def resume(cls, size: int, config: SearchConfig, seed: int, state: dict[str, np.ndarray]) -> Evolution:
-        """The search as it was when `state` was taken, by replaying its fitness history.
+    def resume(
+        cls,
+        size: int,
+        config: SearchConfig,
+        seed: int,
+        state: dict[str, np.ndarray],
+        start: np.ndarray | None = None,
+    ) -> Evolution:
+        """The search as it was when `state` was taken, by replaying its fitness history from the same `start`.
 
         Raises ValueError where the state belongs to another search, or where the replay does not reach its mean.
         """
-        evolution = cls(size, config, seed)
+        evolution = cls(size, config, seed, start)
         evolution._match(state)
         for returns, validation in zip(state["fitness"], state["validation"], strict=True):
             evolution.tell(returns, validation)
@@ -183,7 +196,7 @@ def _version() -> str:
     return importlib.metadata.version("cma")
 
 
-def _strategy(size: int, config: SearchConfig, seed: int) -> Any:
+def _strategy(start: np.ndarray, config: SearchConfig, seed: int) -> Any:
     import cma  # here, because it imports matplotlib.pyplot and takes seconds on a cold disk
 
     rng = np.random.default_rng(derive(seed, "cma"))
@@ -210,5 +223,5 @@ def _strategy(size: int, config: SearchConfig, seed: int) -> Any:
         "verb_log": 0,
         "verb_disp": 0,
     }
-    strategy = cma.CMAEvolutionStrategy(np.zeros(size), config.sigma, options)
+    strategy = cma.CMAEvolutionStrategy(start, config.sigma, options)
     return strategy

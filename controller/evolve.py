@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,22 @@ from .evolution import Evolution, SearchConfig
 from .fitness import Fitness, Returns, Trial
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """A search whose fitness is dreamt: how long its dreams are, and how its mean is checked in reality."""
+
+    horizon: Callable[[int], int]  # generations complete -> transitions of a dream
+    reality: Fitness | None  # where CMA's mean is validated; None where `validate_every` is 0
+
+
 def evolve(
     fitness: Fitness,
     evolution: Evolution,
     config: SearchConfig,
     *,
     seed: int,
+    validation: Sequence[int] | None = None,
+    rehearsal: Rehearsal | None = None,
     on_generation: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Callable[[dict[str, np.ndarray]], None] | None = None,
 ) -> Evolution:
@@ -28,10 +39,15 @@ def evolve(
     Generation g plays `episode_seeds(seed, "evolve", S, g * S)`, so a resumed search meets the seeds that it would have
     met. `on_generation` gets a history line of plain numbers and then `checkpoint` the state. A run killed between the
     two repeats one generation exactly: on resuming, cut the history to the `evolution.generation` lines of the state.
+
+    `validation` are the episodes of CMA's mean, by default `episode_seeds(seed, "validate", validate_episodes)`.
+    With a `rehearsal`, `fitness` dreams: the validation is played in reality, its line says what the mean was worth
+    there (`validation`) and in the dream (`dream`), and how many real steps that took (`real_steps`).
     """
     begin = time.monotonic()
+    held = validation or episode_seeds(seed, "validate", config.validate_episodes)
     while not _finished(evolution, config, time.monotonic() - begin):
-        line = _generation(fitness, evolution, config, seed)
+        line = _generation(fitness, evolution, config, seed, held, rehearsal)
         if on_generation is not None:
             on_generation(line)
         if checkpoint is not None:
@@ -48,23 +64,48 @@ def _finished(evolution: Evolution, config: SearchConfig, elapsed: float) -> boo
     return config.stop_at is not None and any(value >= config.stop_at for value in evolution.validations)
 
 
-def _generation(fitness: Fitness, evolution: Evolution, config: SearchConfig, seed: int) -> dict[str, Any]:
+def _generation(
+    fitness: Fitness,
+    evolution: Evolution,
+    config: SearchConfig,
+    seed: int,
+    held: Sequence[int],
+    rehearsal: Rehearsal | None,
+) -> dict[str, Any]:
     begin = time.monotonic()
-    trials = [
-        Trial(evolution.ask(), episode_seeds(seed, "evolve", config.episodes, evolution.generation * config.episodes))
-    ]
-    if _validates(evolution.generation, config):
-        trials.append(Trial(evolution.mean[None], episode_seeds(seed, "validate", config.validate_episodes)))
+    limit = None if rehearsal is None else rehearsal.horizon(evolution.generation)
+    seeds = episode_seeds(seed, "evolve", config.episodes, evolution.generation * config.episodes)
+    trials = [Trial(evolution.ask(), seeds, limit)]
+    if _validates(evolution, config):
+        trials.append(Trial(evolution.mean[None], held, limit))
     played = fitness.measure(trials)
     values = played[0].total.mean(axis=1)
     validation = float(played[1].total.mean()) if len(played) > 1 else float("nan")
+    extra: dict[str, Any] = {}
+    if rehearsal is not None:
+        extra["horizon"] = limit
+        if len(played) > 1:
+            real = check(rehearsal, evolution.mean, held)
+            extra |= {"dream": validation, "real_steps": int(real.steps.sum())}
+            validation = float(real.total.mean())
     evolution.tell(values, validation)
-    return _line(evolution, values, validation, played, time.monotonic() - begin)
+    return _line(evolution, values, validation, played, time.monotonic() - begin) | extra
 
 
-def _validates(generation: int, config: SearchConfig) -> bool:
-    """Whether to validate the mean that this generation (0 for the first) is drawn around; the start is no agent."""
-    return config.validate_every > 0 and generation > 0 and generation % config.validate_every == 0
+def check(rehearsal: Rehearsal, theta: np.ndarray, seeds: Sequence[int]) -> Returns:
+    """What theta f[N] is worth in reality: returns [1,S]."""
+    assert rehearsal.reality is not None, "a search that validates needs a real world to do it in"
+    return rehearsal.reality.measure([Trial(theta[None], seeds)])[0]
+
+
+def _validates(evolution: Evolution, config: SearchConfig) -> bool:
+    """Whether to validate the mean that this generation (0 for the first) is drawn around.
+
+    A start at zero is no agent; one at an earlier controller is.
+    """
+    if config.validate_every < 1 or evolution.generation % config.validate_every:
+        return False
+    return evolution.generation > 0 or evolution.warm
 
 
 def _line(

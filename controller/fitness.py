@@ -24,6 +24,7 @@ class Trial(NamedTuple):
 
     theta: np.ndarray  # f[P,N]
     seeds: Sequence[int]  # S
+    max_steps: int | None = None  # length of its episodes, where shorter than the pool's own
 
 
 class Fitness(Protocol):
@@ -34,7 +35,10 @@ class Fitness(Protocol):
 
 @dataclass(frozen=True)
 class RealFitness:
-    """Returns of whole episodes that the pool's workers play; its runners hold the agent, step limit and stall rule."""
+    """Returns of whole episodes that the pool's workers play; its runners hold the agent, step limit and stall rule.
+
+    The pool's world may be a dream: then these are the returns that the candidates dream of.
+    """
 
     pool: WorkerPool
 
@@ -63,11 +67,11 @@ class RealFitness:
 def _jobs(trials: Sequence[Trial]) -> list[Job]:
     jobs: list[Job] = []
     rows = 0
-    for theta, seeds in trials:
+    for theta, seeds, limit in trials:
         if theta.ndim != 2 or not len(theta) or not len(seeds):
             raise ValueError(f"a trial needs theta [P,N] and seeds, not shape {theta.shape} and {len(seeds)} seeds")
         for p, row in enumerate(np.asarray(theta, dtype=np.float32)):
-            jobs += [Job(len(jobs) + s, seed, rows + p, row) for s, seed in enumerate(seeds)]
+            jobs += [Job(len(jobs) + s, seed, rows + p, row, limit) for s, seed in enumerate(seeds)]
         rows += len(theta)
     return jobs
 

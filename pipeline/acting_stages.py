@@ -18,14 +18,13 @@ from agent.seeds import derive
 from controller.evaluate import EvaluationReport, evaluate
 from controller.evolution import Evolution, SearchConfig
 from controller.evolve import evolve
-from controller.fitness import RealFitness
 from envs.spec import EnvSpec
 from envs.vector import make_slots
 from rollouts.collect import PolicyFactory
 from rollouts.policy import AgentPolicy, Policy, RandomPolicy
 from rollouts.run import Outcome, Runner, StallRule
-from rollouts.workers import open_pool
 
+from .dreaming import keep, kept_text, searched
 from .files import History, read_json, write_json
 from .session import Result, Session, Work, make_agent
 from .stages import digest
@@ -38,21 +37,23 @@ BASELINES = {"vision_only": "z", "untrained_memory": None}  # name -> features; 
 
 def run_evolve(session: Session, work: Work) -> Result:
     agent = session.agent()
-    evolution = search(session, agent, work, derive(session.config.seed, "evolve"))
+    evolution = search(session, agent, work, derive(session.seed, "evolve"), dreams=session.dreams)
     shape = {"inputs": agent.controller.inputs, "outputs": agent.controller.outputs, "size": agent.controller.size}
     write_json(work.folder / "agent.json", {"controller": shape, "config": asdict(agent.config)})
     last = History(work.folder / "history.jsonl", "generation").read()[-1]
     text = f"{evolution.generation} generations, population mean {last['mean']:.0f}, its best {last['best']:.0f}"
-    return Result(evolution.generation, text)
+    return Result(evolution.generation, text + kept_text(work.folder))
 
 
-def search(session: Session, agent: Agent, work: Work, seed: int) -> Evolution:
-    """Evolve a controller of `agent` in the real environment, from the last finished generation on."""
-    config, machine = session.config.search, session.machine
+def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: bool = False) -> Evolution:
+    """Evolve a controller of `agent` in the real environment or in dreams, from the last finished generation on."""
+    config, start = session.config.search, session.start(agent)
     path, history = work.folder / "search.safetensors", History(work.folder / "history.jsonl", "generation")
     size = agent.controller.size
     evolution = (
-        Evolution.resume(size, config, seed, load_state(path)) if path.exists() else Evolution(size, config, seed)
+        Evolution.resume(size, config, seed, load_state(path), start=start)
+        if path.exists()
+        else Evolution(size, config, seed, start)
     )
     history.cut(evolution.generation)
     work.report(evolution.generation, config.generations, "")
@@ -64,16 +65,19 @@ def search(session: Session, agent: Agent, work: Work, seed: int) -> Evolution:
     remaining = None if config.seconds is None else max(0.0, config.seconds - work.clock.seconds)
     limited = config if remaining is None else replace(config, seconds=max(remaining, 1e-6))
     make = partial(search_runner, session.spec, agent, config, session.config.backend)
-    with open_pool(make, machine.workers, machine.address) as pool:
+    with searched(session, agent, make, dreams) as world:
         evolve(
-            RealFitness(pool),
+            world.fitness,
             evolution,
             limited,
-            seed=session.config.seed,
+            seed=session.seed,
+            validation=world.seeds,
+            rehearsal=world.rehearsal,
             on_generation=on_generation,
             checkpoint=lambda state: save_state(path, state),
         )
-    save_state(work.folder / "mean.safetensors", {"theta": evolution.mean.astype(np.float32)})
+        theta = keep(session, world, evolution, work.folder)
+    save_state(work.folder / "mean.safetensors", {"theta": theta.astype(np.float32)})
     assert evolution.best is not None
     save_state(work.folder / "best.safetensors", {"theta": evolution.best.theta.astype(np.float32)})
     return evolution
@@ -98,8 +102,9 @@ def run_evaluate(session: Session, work: Work) -> Result:
 
 def measure(session: Session, work: Work, episodes: int, baselines: bool) -> EvaluationReport:
     """Evaluate the agent and its baselines on the same held-out seeds."""
-    agent = session.agent()
-    contenders: dict[str, PolicyFactory] = {"agent": agent_policy(agent, session.theta(agent)), "random": random_policy}
+    agent = session.kept.agent()
+    theta = session.kept.theta(agent)
+    contenders: dict[str, PolicyFactory] = {"agent": agent_policy(agent, theta), "random": random_policy}
     if baselines:
         contenders |= {name: _baseline(session, name, agent) for name in BASELINES}
     work.report(0, episodes * len(contenders), "")
@@ -199,9 +204,9 @@ def run_report(session: Session, work: Work) -> Result:
     from .video import record_agent
 
     torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
-    root, agent = session.workspace.root, session.agent()
+    root, agent = session.workspace.root, session.kept.agent()
     work.report(0, 3, "drive")
-    drive = record_agent(agent, session.theta(agent), _official(session), _typical_seed(root))
+    drive = record_agent(agent, session.kept.theta(agent), _official(session), _typical_seed(root))
     work.report(1, 3, "TensorBoard")
     TensorBoardLog(root / "tensorboard").write_run(root)
     work.report(2, 3, "page")

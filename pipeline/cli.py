@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .density.options import add_density
-from .stages import STAGES
+from .stages import ROUNDS, STAGES
 
 EXAMPLES = """examples:
   frmdn run --env CarRacing-v3 --preset quick --out runs/car     all seven stages; call it again and it goes on
@@ -25,7 +25,8 @@ STAGE_EPILOG = """examples:
 """
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
-  quick     about twenty minutes on two cores
+  quick     about twenty minutes on two cores; VizdoomTakeCover-v1, evolved in dreams: an hour
+  quick-dream  two hours on two cores; evolved in dreams only, in rounds
   standard  hours on a workstation
   paper     the published settings of World Models; days on many cores
 
@@ -34,6 +35,7 @@ examples:
   frmdn run --preset quick --out runs/rmdn --memory rmdn --seed 3
   frmdn run --preset quick --out runs/wide --set search.population=64 --set memory.hidden=512
   frmdn run --out runs/car --ray-address auto         on a Ray cluster that is already there
+  frmdn run --preset quick-dream --out runs/dreamt    evolved in dreams only, in rounds; docs/dreams.md
 
 Kill it anywhere and call the same command again: it goes on after the last finished episode, checkpoint or generation.
 All settings of a run stand in its config.json; --set takes any of them as section.key=value.
@@ -103,13 +105,15 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = top.add_subparsers(title="commands", metavar="command", required=True)
     _add_run(commands)
-    for stage in STAGES:
+    for stage in (*STAGES, ROUNDS):
         command = _add(commands, stage.name, stage.help, STAGE_EPILOG.format(name=stage.name), stage_command)
         _add_folder(command)
         if stage.name == "evaluate":
             command.add_argument(
                 "--episodes", type=_positive, metavar="N", help="another number than configured: printed only"
             )
+        if stage.name == "evolve":
+            _add_dream(command)
         _add_settings(command)
         _add_machine(command)
     status = _add(commands, "status", "say what is done, partial, stale or missing, and why", "", status_command)
@@ -139,15 +143,43 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run = _add(commands, "run", "run all stages, and go on where a run was stopped", RUN_EPILOG, run_command)
     run.add_argument("--out", type=Path, required=True, metavar="DIR", help="the run folder; made if it is not there")
     run.add_argument("--env", metavar="ID", help="Gymnasium id with pixel observations (default: CarRacing-v3)")
-    run.add_argument("--preset", metavar="NAME", help="smoke, quick, standard or paper (default: quick)")
+    run.add_argument("--preset", metavar="NAME", help="smoke, quick, quick-dream, standard or paper (default: quick)")
     run.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
     run.add_argument("--memory", choices=("frmdn", "rmdn"), help="density of the memory, with or without a flow")
     run.add_argument(
         "--backend", choices=("auto", "envpool", "gymnasium"), help="plays the training episodes (default: auto)"
     )
+    run.add_argument(
+        "--rounds", type=_positive, metavar="N", dest="rounds.count", help="collect, train on and evolve so often"
+    )
+    _add_dream(run)
     run.add_argument("--baselines", action="store_true", help="evolve vision-only and untrained-memory rivals as well")
     _add_settings(run)
     _add_machine(run)
+
+
+def _add_dream(command: argparse.ArgumentParser) -> None:
+    """Options that stand for one setting each, after which they are named."""
+    search = command.add_argument_group("the search, in reality or in dreams")
+    search.add_argument("--in", choices=("reality", "dream"), dest="dream.world", help="where candidates play")
+    search.add_argument("--population", type=_positive, metavar="P", dest="search.population", help="candidates")
+    if command.get_default("command") == "evolve":  # of `run`, it could be those of the collection as well
+        search.add_argument(
+            "--episodes", type=_positive, metavar="E", dest="search.episodes", help="episodes of each candidate"
+        )
+    search.add_argument("--generations", type=_positive, metavar="G", dest="search.generations", help="generations")
+    search.add_argument("--temperature", metavar="T", dest="dream.temperature", help="of the dream (default: 1.15)")
+    search.add_argument("--horizon", type=_positive, metavar="H", dest="dream.horizon", help="transitions of a dream")
+    search.add_argument(
+        "--ensemble", type=_positive, metavar="N", dest="memory_data.members", help="memories, one for each dream"
+    )
+    search.add_argument(
+        "--check-every",
+        type=_count,
+        metavar="K",
+        dest="search.validate_every",
+        help="generations between two validations of CMA's mean, always in reality",
+    )
 
 
 def _add_folder(command: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .files import read_json
 from .progress import Progress, duration
-from .stages import STAGES
+from .stages import fingerprints
 from .workspace import StageStatus, Workspace
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run_all(options: argparse.Namespace) -> int:
         if all(status.state == "done" for status in statuses):
             progress.line(f"all {len(statuses)} stages of {workspace.root} are done already: nothing to do")
         else:
-            _run(options, workspace, [stage.name for stage in STAGES], progress)
+            _run(options, workspace, list(workspace.table), progress)
         _summary(workspace, progress)
     if options.json:
         _print_json(_overview(workspace))
@@ -48,6 +48,8 @@ def run_one(options: argparse.Namespace) -> int:
     with workspace.lock():
         progress = Progress(workspace.root / "log.txt")
         _settle(workspace, config, options.replace, progress)
+        if options.command not in workspace.table:
+            raise ValueError(f"{workspace.root} has no stage {options.command}: set rounds.count to 2 or more")
         episodes = getattr(options, "episodes", None)
         if episodes not in (None, config["evaluate"]["episodes"]):
             return _evaluate_only(options, workspace, progress, episodes)
@@ -69,15 +71,28 @@ def show_status(options: argparse.Namespace) -> int:
     workspace = Workspace(options.out)
     statuses, owner = workspace.status(), workspace.owner()
     if options.json:
-        stages = [asdict(status) for status in statuses]
-        _print_json({"run": str(workspace.root), "running": owner, "stages": stages})
+        report: dict[str, Any] = {
+            "run": str(workspace.root),
+            "running": owner,
+            "stages": [asdict(status) for status in statuses],
+        }
+        if "rounds" in workspace.table:
+            report["rounds"] = {each.root.name: [asdict(s) for s in each.status()] for each in workspace.rounds()}
+        _print_json(report)
         return 0
-    for status in statuses:
-        seconds = duration(status.seconds) if status.seconds else ""
-        print(f"{status.name:<9} {status.state:<8} {seconds:>12}  {status.why}")
+    _print_status(statuses)
+    for each in workspace.rounds():
+        print(f"{each.root.name}:")
+        _print_status(each.status())
     if owner:
         print(f"process {owner} is at work in this folder")
     return 0
+
+
+def _print_status(statuses: list[StageStatus]) -> None:
+    for status in statuses:
+        seconds = duration(status.seconds) if status.seconds else ""
+        print(f"{status.name:<9} {status.state:<8} {seconds:>12}  {status.why}")
 
 
 def cores() -> int:
@@ -97,6 +112,8 @@ def _requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, A
     """
     exists = workspace.config_path.exists()
     settings = list(options.settings)
+    # Options that stand for one setting are named after it: `--temperature` is `dream.temperature`.
+    settings += [f"{key}={value}" for key, value in vars(options).items() if "." in key and value is not None]
     if options.command != "run":
         workspace.require()
         return _override(workspace.read_config(), settings)
@@ -136,13 +153,22 @@ def _settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, prog
     from .config import differences
 
     different = differences(stored, config)
-    if not replace:
+    if not replace and not _untouched(workspace, stored, config):
         raise ValueError(
             f"{workspace.root} was made with other settings ({'; '.join(different)}): use another folder, or add "
             "--replace to take the new settings and redo only what depends on them"
         )
     progress.line(f"settings replaced: {'; '.join(different)}")
     workspace.write_config(config)
+
+
+def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether nothing was made yet with the settings that differ, so that nobody can miss them."""
+    old, new = fingerprints(stored), fingerprints(config)
+    states = {status.name: status.state for status in workspace.status()}
+    return all(
+        states.get(name, "missing") == "missing" for name in old.keys() | new.keys() if old.get(name) != new.get(name)
+    )
 
 
 def _run(options: argparse.Namespace, workspace: Workspace, names: list[str], progress: Progress) -> None:
@@ -166,7 +192,8 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
     from .session import Work
     from .workspace import StageClock
 
-    unfinished = [status.name for status in workspace.status()[:5] if status.state != "done"]
+    needed = [status for status in workspace.status() if status.name not in ("evaluate", "report")]
+    unfinished = [status.name for status in needed if status.state != "done"]
     if unfinished:
         raise ValueError(f"evaluate needs {', '.join(unfinished)} done first: run frmdn run --out {workspace.root}")
     session = _session(options, workspace, progress)

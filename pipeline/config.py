@@ -7,13 +7,14 @@ import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from agent.agent import AgentConfig
 from agent.memory import MemoryConfig
 from agent.training import FitConfig
 from agent.vision import VisionConfig
+from controller.dreaming import DreamConfig
 from controller.evolution import SearchConfig
 from rollouts.collect import CollectConfig
 
@@ -39,11 +40,13 @@ class SequenceData:
     batch: int = 32  # sequences
     length: int = 128  # transitions a sequence; shorter episodes are padded
     validation: float = 0.05  # share of the episodes that are held out, 0 to 0.5
+    members: int = 1  # memories trained, from other initial weights on other batches: more are an ensemble to dream in
 
     def __post_init__(self) -> None:
         _check_data(self.batch, self.validation)
-        if self.length < 1:
-            raise ValueError(f"length must be at least 1 transition, not {self.length}")
+        for name in ("length", "members"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,32 @@ class EvaluateConfig:
             raise ValueError(f"episodes must be at least 1, not {self.episodes}")
         if self.max_steps is not None and self.max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, or null for the environment's own, not {self.max_steps}")
+
+
+@dataclass(frozen=True)
+class RoundsConfig:
+    """How often to collect with the agent so far, train on what it met, and evolve again; docs/dreams.md."""
+
+    count: int = 1  # rounds in all; the stages before `rounds` are the first
+    episodes: int = 32  # that the agent plays in each further round
+    parameter_noise: float = 0.1  # of an exploring agent: standard deviation, in root mean squares of its parameters
+    action_noise: float = 0.2  # and of its actions, in half widths of the box; the chance of any action where discrete
+    vision_steps: int = 0  # further training of the vision in each round; 0 keeps it, and all latents with it
+    memory_steps: int | None = None  # of the memory in each further round; None: as in the first
+    generations: int | None = None  # of the search in each further round; None: as in the first
+    number: int = 1  # which round a folder is of; set by frmdn itself
+
+    def __post_init__(self) -> None:
+        least = {"count": 1, "episodes": 1, "vision_steps": 0, "memory_steps": 1, "generations": 1, "number": 1}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f"{name} must be at least {low}, not {value}")
+        if not (self.parameter_noise >= 0 and 0 <= self.action_noise <= 1):
+            raise ValueError(
+                f"parameter_noise must not be negative and action_noise lie in 0..1, not {self.parameter_noise} and "
+                f"{self.action_noise}"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,6 +107,8 @@ class RunConfig:
     search: SearchConfig
     evaluate: EvaluateConfig
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # of collecting and evolving
+    dream: DreamConfig = field(default_factory=DreamConfig)
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
 
     def __post_init__(self) -> None:
         if self.memory.latent != self.vision.latent:
@@ -159,15 +190,15 @@ def _read(kind: type[Record], value: Any, where: str) -> Record:
     if not isinstance(value, Mapping):
         raise ValueError(f"{where or 'the configuration'} must be an object, not {value!r}")
     hints, prefix = typing.get_type_hints(kind), f"{where}." if where else ""
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key in value:
         if key not in known:
             raise ValueError(f"{prefix}{key}: no such setting{_near(key, list(known), prefix)}")
     arguments = {}
-    for name, field in known.items():
+    for name, known_field in known.items():
         if name in value:
             arguments[name] = _typed(hints[name], value[name], prefix + name)
-        elif field.default is MISSING and field.default_factory is MISSING:
+        elif known_field.default is MISSING and known_field.default_factory is MISSING:
             raise ValueError(f"{prefix}{name} is missing: give it a value")
     try:
         return kind(**arguments)

@@ -9,13 +9,15 @@ from agent.agent import AgentConfig
 from agent.memory import MemoryConfig
 from agent.training import FitConfig
 from agent.vision import VisionConfig
+from controller.dreaming import DreamConfig
 from controller.evolution import SearchConfig
 from envs.spec import EnvSpec
 from rollouts.collect import CollectConfig
 
-from .config import EvaluateConfig, FrameData, RunConfig, SequenceData
+from .config import EvaluateConfig, FrameData, RoundsConfig, RunConfig, SequenceData
 
 Settings = dict[str, dict[str, Any]]
+DOOM = "VizdoomTakeCover-v1"
 
 PRESETS: dict[str, Settings] = {
     # Under two minutes on two cores: every stage runs, nothing is learnt. For tests.
@@ -61,6 +63,49 @@ PRESETS: dict[str, Settings] = {
         },
         "evaluate": {"episodes": 16},
     },
+    # Two hours on two cores at most: evolved in dreams only, in rounds; docs/dreams.md.
+    "quick-dream": {
+        "collect": {"episodes": 96, "policy": "brownian", "max_steps": 500, "slots": 8},
+        "vision": {"decoder": "fast"},
+        "vision_fit": {
+            "steps": 1200,
+            "learning_rate": 1e-3,
+            "schedule": "cosine",
+            "bf16": True,
+            "checkpoint_every": 100,
+        },
+        "vision_data": {"batch": 128},
+        "memory": {"hidden": 128, "reward_head": "two_hot", "reward_weight": 10.0},
+        "memory_fit": {
+            "steps": 1000,
+            "learning_rate": 2e-3,
+            "clip": 1.0,
+            "schedule": "cosine",
+            "checkpoint_every": 100,
+        },
+        "memory_data": {"batch": 32, "length": 128, "members": 2},
+        "search": {
+            "population": 48,
+            "episodes": 10,
+            "generations": 30,
+            "sigma": 0.1,
+            "slots": 8,
+            "stall_steps": 100,  # of the checks in reality: what has left the road does not come back
+            "validate_every": 10,
+            "validate_episodes": 16,
+        },
+        "dream": {
+            "world": "dream",
+            "temperature": 1.15,
+            "first_horizon": 100,
+            "horizon": 200,
+            "horizon_generations": 15,
+            "middle": 0.5,
+            "warmup": 8,
+        },
+        "rounds": {"count": 16, "episodes": 32, "memory_steps": 800},
+        "evaluate": {"episodes": 16},
+    },
     # Hours on a workstation.
     "standard": {
         "collect": {"episodes": 1000, "policy": "brownian", "slots": 16},
@@ -100,6 +145,47 @@ PRESETS: dict[str, Settings] = {
     },
 }
 
+# What one environment needs otherwise, by preset; merged into the table above section by section.
+OVERRIDES: dict[str, dict[str, Settings]] = {
+    DOOM: {
+        "smoke": {
+            "collect": {"max_steps": None},
+            "memory": {"hidden": 32, "end_balance": 10.0},
+            "agent": {"features": "zhc"},
+            "search": {"stall_steps": None, "validate_every": 1, "validate_episodes": 2},
+            "dream": {"world": "dream", "reward": "survival", "horizon": 50, "starts": 16, "slots": 8},
+        },
+        # One hour on two cores at most: evolved in dreams only. Monsters gather as an episode goes on,
+        # and random play hardly sees that, so two more rounds collect what the agent lives to see.
+        "quick": {
+            "collect": {"episodes": 256, "max_steps": None},
+            "vision": {"latent": 64},
+            "memory": {"hidden": 256, "end_balance": 10.0},  # half the published size: a third of its time
+            "memory_fit": {"steps": 1200},
+            "agent": {"features": "zhc"},
+            "search": {
+                "population": 64,
+                "episodes": 8,
+                "generations": 60,
+                "slots": 4,  # games, each a process of its own
+                "stall_steps": None,
+                "validate_every": 10,
+                "validate_episodes": 24,
+            },
+            "dream": {
+                "world": "dream",
+                "temperature": 1.15,
+                "reward": "survival",
+                "first_horizon": 300,
+                "horizon": 1000,
+                "horizon_generations": 30,
+            },
+            "rounds": {"count": 3, "episodes": 64, "memory_steps": 800, "generations": 40},
+            "evaluate": {"episodes": 100},
+        },
+    },
+}
+
 
 def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
     """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones."""
@@ -107,7 +193,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"--preset {name}: no such preset; {hint}choose one of {', '.join(PRESETS)}")
-    table = PRESETS[name]
+    table = _merged(PRESETS[name], OVERRIDES.get(spec.id, {}).get(name, {}))
     vision = VisionConfig(channels=spec.channels, frame_size=spec.frame_size, **table["vision"])
     return RunConfig(
         env=spec.id,
@@ -119,7 +205,13 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         memory=MemoryConfig(latent=vision.latent, action=spec.action.size, **table["memory"]),
         memory_fit=FitConfig(**table["memory_fit"]),
         memory_data=SequenceData(**table["memory_data"]),
-        agent=AgentConfig(),
+        agent=AgentConfig(**table.get("agent", {})),
         search=SearchConfig(**table["search"]),
         evaluate=EvaluateConfig(**table["evaluate"]),
+        dream=DreamConfig(**table.get("dream", {})),
+        rounds=RoundsConfig(**table.get("rounds", {})),
     )
+
+
+def _merged(table: Settings, override: Settings) -> Settings:
+    return {name: table.get(name, {}) | override.get(name, {}) for name in table.keys() | override.keys()}

@@ -55,8 +55,7 @@ class Task:
     first: int | None
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` units are finished; `note` is the figure of the moment, e.g. a loss."""
-        raise NotImplementedError
+        """`done` of `total` units are finished; `note` is the figure of the moment, e.g. a loss. Shows nothing here."""
 
     def close(self) -> None: ...
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from .acting_stages import run_evaluate, run_evolve, run_report
-from .progress import duration
+from .progress import Task, duration
+from .rounds import run_rounds
 from .session import Result, Session, Work
-from .stages import BY_NAME
 from .training_stages import run_collect, run_encode, run_memory, run_vision
 
 STAGE_FUNCTIONS: dict[str, Callable[[Session, Work], Result]] = {
@@ -16,6 +17,7 @@ STAGE_FUNCTIONS: dict[str, Callable[[Session, Work], Result]] = {
     "encode": run_encode,
     "memory": run_memory,
     "evolve": run_evolve,
+    "rounds": run_rounds,
     "evaluate": run_evaluate,
     "report": run_report,
 }
@@ -29,7 +31,7 @@ def run_stages(session: Session, names: Sequence[str]) -> None:
         if status.state == "done":
             session.progress.line(f"{name:<9} done already: {_result(session, name)}")
             continue
-        for source in BY_NAME[name].inputs:
+        for source in session.workspace.table[name].inputs:
             if statuses[source].state != "done":
                 raise ValueError(
                     f"{name} needs {source}, which is {statuses[source].state}: run "
@@ -43,9 +45,9 @@ def run_stages(session: Session, names: Sequence[str]) -> None:
 
 def run_stage(session: Session, name: str) -> None:
     """Run one stage whose inputs are done, from where it was left."""
-    workspace, stage = session.workspace, BY_NAME[name]
+    workspace = session.workspace
     clock = workspace.begin(name)
-    with session.progress.task(name, stage.unit) as task:
+    with _task(session, name) as task:
 
         def report(done: int, total: int, note: str) -> None:
             clock.tick(done, total)
@@ -54,6 +56,16 @@ def run_stage(session: Session, name: str) -> None:
         result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
     clock.finish(result.units, result.text)
     session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
+
+
+@contextmanager
+def _task(session: Session, name: str) -> Iterator[Task]:
+    """The bar of a stage; rounds have those of their own stages, and two bars would fight for one terminal."""
+    if name == "rounds":
+        yield Task(session.progress, name, "rounds")
+        return
+    with session.progress.task(name, session.workspace.table[name].unit) as task:
+        yield task
 
 
 def _result(session: Session, name: str) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,13 @@ from agent.seeds import derive
 from agent.vision import ConvVAE
 from controller.linear import LinearController
 from envs.spec import EnvSpec, get_spec
+from rollouts.batches import split
+from rollouts.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
+from rollouts.latents import LatentStore
+from rollouts.store import EpisodeStore
 
 from .config import RunConfig, from_json
+from .files import History, read_json
 from .progress import Progress
 from .weights import Model, load_model, load_theta
 from .workspace import StageClock, Workspace
@@ -52,26 +58,121 @@ class Session:
     def spec(self) -> EnvSpec:
         return get_spec(self.config.env)
 
-    def new_vision(self) -> ConvVAE:
-        return _initialised(lambda: ConvVAE(self.config.vision), derive(self.config.seed, "vision", "initial"))
+    # Rounds: a folder of a further round goes on from those before it
 
-    def new_memory(self) -> Memory:
-        return _initialised(lambda: Memory(self.config.memory), derive(self.config.seed, "memory", "initial"))
+    @property
+    def seed(self) -> int:
+        """The root of this round's random numbers; of the first round, that of the run."""
+        number = self.config.rounds.number
+        return self.config.seed if number == 1 else derive(self.config.seed, "round", number)
+
+    @cached_property
+    def before(self) -> Session | None:
+        """The round before this one; None for the first."""
+        number, root = self.config.rounds.number, self.workspace.root
+        if number == 1:
+            return None
+        return self.at(root.parent if number == 2 else root.parent / round_name(number - 1))
+
+    @property
+    def lineage(self) -> list[Session]:
+        """All rounds up to this one, oldest first."""
+        return [*(self.before.lineage if self.before else []), self]
+
+    @cached_property
+    def source(self) -> Session | None:
+        """The earlier round whose memory and controller this one trains on: the best in reality so far."""
+        return best_in_reality(self.before.lineage) if self.before else None
+
+    @property
+    def kept(self) -> Session:
+        """The round whose agent counts, once all rounds of this folder are done; this session where there is one."""
+        path = self.workspace.folder("rounds") / "kept.json"
+        if self.config.rounds.count == 1 or not (path.parent / "done.json").exists() or not path.exists():
+            return self
+        number = int(read_json(path)["round"])
+        return self if number == 1 else self.at(self.workspace.root / round_name(number))
+
+    def at(self, folder: Path) -> Session:
+        """The same machine at another run folder."""
+        workspace = Workspace(folder)
+        return replace(self, workspace=workspace, config=from_json(workspace.read_config()))
+
+    # What is stored
+
+    def episodes(self) -> Episodes:
+        """The episodes of all rounds so far."""
+        stores = [EpisodeStore(each.workspace.folder("collect") / "episodes") for each in self.lineage]
+        return stores[0] if len(stores) == 1 else JoinedEpisodes(stores, self._counts())
+
+    def latents(self) -> LatentSource:
+        """The latents of all rounds so far, as this round's vision sees them."""
+        stores = [LatentStore(each.workspace.folder("encode")) for each in self.lineage]
+        if len(stores) == 1 or self.config.rounds.vision_steps:  # a vision trained on encodes everything anew
+            return stores[-1]
+        return JoinedLatents(stores, self._counts())
+
+    def split(self, name: str, validation: float) -> tuple[list[int], list[int]]:
+        """Indices for training and for validation; what one round held out, no later one trains on."""
+        training: list[int] = []
+        held: list[int] = []
+        first = 0
+        for each, count in zip(self.lineage, self._counts(), strict=True):
+            for chosen, part in zip(
+                (training, held), split(range(count), validation, derive(each.seed, name)), strict=True
+            ):
+                chosen += [first + index for index in part]
+            first += count
+        return training, held
+
+    def _counts(self) -> list[int]:
+        return [each.config.collect.episodes for each in self.lineage]
+
+    # The models
+
+    def new_vision(self) -> ConvVAE:
+        return _initialised(lambda: ConvVAE(self.config.vision), derive(self.seed, "vision", "initial"))
+
+    def new_memory(self, member: int = 0) -> Memory:
+        names: list[str | int] = ["memory", "initial", *([member] if member else [])]
+        return _initialised(lambda: Memory(self.config.memory), derive(self.seed, *names))
 
     def vision(self) -> ConvVAE:
         """The trained vision; raises ValueError where its files are foreign or damaged."""
+        if self.before is not None and not self.config.rounds.vision_steps:
+            return self.before.vision()
         return load_model(self.workspace.folder("vision"), self.new_vision())
 
-    def memory(self) -> Memory:
-        """The trained memory; raises ValueError where its files are foreign or damaged."""
-        return load_model(self.workspace.folder("memory"), self.new_memory())
+    def memory(self, member: int = 0) -> Memory:
+        """The trained memory that acts, or another member; raises ValueError where its files are foreign or damaged."""
+        return load_model(self.memory_folder(member), self.new_memory(member))
+
+    def memories(self) -> list[Memory]:
+        """All members of the ensemble; the first one acts."""
+        return [self.memory(member) for member in range(self.config.memory_data.members)]
+
+    def memory_folder(self, member: int) -> Path:
+        folder = self.workspace.folder("memory")
+        return folder / f"member-{member + 1}" if member else folder
 
     def agent(self) -> Agent:
         """The agent of the run: trained vision and memory, and a linear controller without parameters of its own."""
         return make_agent(self.vision(), self.memory(), self.spec, self.config.agent)
 
+    @property
+    def dreams(self) -> bool:
+        """Whether the controller is evolved in dreams."""
+        return self.config.dream.world == "dream"
+
+    def start(self, agent: Agent) -> np.ndarray | None:
+        """Where a search of this round begins, f32[N]: at the controller of the source; None begins at zero."""
+        return None if self.source is None else self.source.theta(agent)
+
     def theta(self, agent: Agent, which: str = "mean") -> np.ndarray:
-        """The controller's parameters f32[N]: CMA's "mean", which is the agent that counts, or the "best" candidate."""
+        """The controller's parameters f32[N]: CMA's "mean", which is the agent that counts, or the "best" candidate.
+
+        After a search in dreams, or in rounds, "mean" is the one of CMA's means that was best in reality.
+        """
         return load_theta(self.workspace.folder("evolve") / f"{which}.safetensors", agent.controller.size)
 
 
@@ -92,6 +193,35 @@ class Result:
     text: str
 
 
+def round_name(number: int) -> str:
+    """The folder of a further round inside the run folder."""
+    return f"round-{number:02d}"
+
+
+def best_in_reality(rounds: list[Session]) -> Session:
+    """The round whose agent returned most on the validation seeds; of equal ones, or without any, the latest."""
+
+    def value(each: Session) -> float:
+        validation = kept_record(each.workspace)["validation"]
+        return -np.inf if validation is None else float(validation)
+
+    return max(reversed(rounds), key=value)
+
+
+def kept_record(workspace: Workspace) -> dict[str, Any]:
+    """Which mean a finished search kept: {generation, validation, last, real_steps}.
+
+    A single search in reality keeps its last mean and leaves no record; its last validation stands for that mean.
+    """
+    folder = workspace.folder("evolve")
+    if (folder / "kept.json").exists():
+        return read_json(folder / "kept.json")
+    lines = History(folder / "history.jsonl", "generation").read()
+    validation = next((line["validation"] for line in reversed(lines) if "validation" in line), None)
+    steps = sum(int(line["steps"]) for line in lines)
+    return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
+
+
 def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig) -> Agent:
     """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers."""
     hidden = memory.config.hidden if memory is not None else 0
@@ -101,10 +231,13 @@ def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: Ag
 
 
 def open_session(root: str | Path, workers: int = 0) -> Session:
-    """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`."""
+    """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
+
+    Of a folder with several rounds that are done, it is the round whose agent counts.
+    """
     workspace = Workspace(root)
     config = from_json(workspace.read_config())
-    return Session(workspace, config, Machine(workers), Progress())
+    return Session(workspace, config, Machine(workers), Progress()).kept
 
 
 def _initialised(make: Callable[[], Model], seed: int) -> Model:

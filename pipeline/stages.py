@@ -1,4 +1,4 @@
-"""The seven stages as a table: what each one reads, where it writes, and which settings it depends on.
+"""The stages as a table: what each one reads, where it writes, and which settings it depends on.
 
 This module is light on purpose: `frmdn status` and `frmdn --help` need the table, but neither torch nor an environment.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -57,12 +57,13 @@ STAGES = (
         "steps",
         "train the memory on the latents",
         "model.safetensors",
+        grows="memory_data.members",
     ),
     Stage(
         "evolve",
         "controller",
         ("vision", "memory"),
-        ("env", "seed", "backend", "agent", "search"),
+        ("env", "seed", "backend", "agent", "search", "dream"),
         "generations",
         "evolve the controller with CMA-ES",
         "mean.safetensors",
@@ -87,7 +88,49 @@ STAGES = (
         "../report.html",
     ),
 )
-BY_NAME = {stage.name: stage for stage in STAGES}
+ROUNDS = Stage(  # in the table of a run of several rounds, before `evaluate`
+    "rounds",
+    "rounds",
+    ("collect", "vision", "encode", "memory", "evolve"),
+    ("rounds",),
+    "rounds",
+    "collect with the agent so far, train on, and evolve again",
+    "kept.json",
+    grows="rounds.count",
+)
+BY_NAME = {stage.name: stage for stage in (*STAGES, ROUNDS)}
+# Settings younger than some run folders, at the value that they had before they had a name: so a folder that does not
+# know them, and one that leaves them alone, have the same fingerprints.
+LATER = {
+    "memory.reward_head": "mean",
+    "memory.reward_bins": 41,
+    "memory.reward_limit": 150.0,
+    "memory.end_balance": 1.0,
+    "memory_data.members": 1,
+}
+
+
+def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """The stages of a run folder: seven, with `rounds` among them where there are several.
+
+    A folder of a further round collects, trains and evolves only, and sees through the vision of the first round
+    unless it trains that on.
+    """
+    rounds = config.get("rounds", {})
+    if rounds.get("number", 1) > 1:
+        names = ["collect", *(["vision"] if rounds["vision_steps"] else []), "encode", "memory", "evolve"]
+        return tuple(
+            replace(
+                BY_NAME[name],
+                inputs=tuple(source for source in BY_NAME[name].inputs if source in names),
+                settings=(*BY_NAME[name].settings, "rounds"),
+            )
+            for name in names
+        )
+    if rounds.get("count", 1) == 1:
+        return STAGES
+    acting = (replace(stage, inputs=(*stage.inputs, "rounds")) for stage in STAGES[-2:])
+    return (*STAGES[:-2], ROUNDS, *acting)
 
 
 def digest(value: object) -> str:
@@ -101,21 +144,35 @@ def fingerprints(config: Mapping[str, Any]) -> dict[str, str]:
     A setting makes stale the stages that depend on it and those behind them, and no other.
     """
     prints: dict[str, str] = {}
-    for stage in STAGES:
-        settings = {key: config[key] for key in stage.settings}
+    for stage in table(config):
         inputs = {name: prints[name] for name in stage.inputs}
-        prints[stage.name] = digest({"stage": stage.name, "settings": settings, "inputs": inputs})
+        prints[stage.name] = digest({"stage": stage.name, "settings": _slice(stage, config), "inputs": inputs})
     return prints
 
 
 def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
     """A fingerprint of the stage's settings without the one that grows, and that one (0 where none does).
 
-    Episodes and generations depend on those before them only, so a larger size goes on where a smaller one ended.
+    Episodes, generations, members and rounds depend on those before them only, so a larger size goes on where a smaller
+    one ended.
     """
-    settings = {key: config[key] for key in stage.settings}
+    settings = _slice(stage, config)
     if stage.grows is None:
         return digest(settings), 0
     section, key = stage.grows.split(".")
+    size = int(config[section].get(key, LATER.get(stage.grows, 0)))
     rest = {name: value for name, value in settings[section].items() if name != key}
-    return digest({**settings, section: rest}), int(settings[section][key])
+    return digest({**settings, section: rest}), size
+
+
+def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a stage depends on, without those that leave everything as it was before they existed."""
+    found: dict[str, Any] = {}
+    for key in stage.settings:
+        value = config.get(key)
+        if isinstance(value, Mapping):
+            value = {name: item for name, item in value.items() if (f"{key}.{name}", item) not in LATER.items()}
+        if key == "dream" and (value is None or value["world"] == "reality"):
+            continue  # how dreams would be matters to nobody
+        found[key] = value
+    return found

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from agent.agent import Agent
 from agent.seeds import derive, generator
 from agent.training import FitConfig, fit
+from envs.spec import EnvSpec
 from rollouts.batches import FrameBatches, LatentBatches, split
-from rollouts.collect import collect
+from rollouts.collect import PolicyFactory, collect
+from rollouts.exploring import ExploringPolicy
 from rollouts.latents import LatentStore, encode_store
+from rollouts.policy import Policy
 from rollouts.run import Outcome
 from rollouts.store import EpisodeStore
 
@@ -43,11 +48,12 @@ def run_collect(session: Session, work: Work) -> Result:
         spec,
         config.collect,
         store,
-        seed=config.seed,
+        seed=session.seed,
         workers=machine.workers,
         address=machine.address,
         backend=config.backend,
         progress=progress,
+        policy_factory=_explorer(session),
     )
     steps, mean = sum(s.steps for s in summaries), sum(s.total for s in summaries) / len(summaries)
     size = sum(path.stat().st_size for path in store.folder.glob("*.h5"))
@@ -56,15 +62,30 @@ def run_collect(session: Session, work: Work) -> Result:
     )
 
 
+def _explorer(session: Session) -> PolicyFactory | None:
+    """Who collects: in a further round the agent of the round before, exploring; None leaves it to the settings."""
+    if session.before is None:
+        return None
+    agent, rounds = session.before.agent(), session.config.rounds
+    theta = session.before.theta(agent)
+    return partial(_explore, agent, theta, (rounds.parameter_noise, rounds.action_noise))
+
+
+def _explore(agent: Agent, theta: np.ndarray, noise: tuple[float, float], spec: EnvSpec, slots: int) -> Policy:
+    return ExploringPolicy(agent, spec.action, slots, theta, *noise)
+
+
 def run_vision(session: Session, work: Work) -> Result:
-    config = session.config
-    store = EpisodeStore(session.workspace.folder("collect") / "episodes")
-    seed, size = derive(config.seed, "vision"), config.vision_data.batch
-    training, held = split(range(config.collect.episodes), config.vision_data.validation, seed)
+    config, store = session.config, session.episodes()
+    seed, size = derive(session.seed, "vision"), config.vision_data.batch
+    training, held = session.split("vision", config.vision_data.validation)
+    vision = session.new_vision()
+    if session.before is not None:
+        vision.load_state_dict(session.before.vision().state_dict())
     with closing(FrameBatches(store, held, size, derive(seed, "validation"))) as batches:
         fixed = [batches(i) for i in range(VALIDATION_BATCHES)]
     with closing(FrameBatches(store, training, size, seed)) as batches:
-        return _train(session, work, session.new_vision(), batches, fixed, config.vision_fit)
+        return _train(session, work, vision, batches, fixed, config.vision_fit)
 
 
 def held_out_frames(session: Session, count: int = 10) -> np.ndarray:
@@ -78,7 +99,8 @@ def held_out_frames(session: Session, count: int = 10) -> np.ndarray:
 
 
 def run_encode(session: Session, work: Work) -> Result:
-    store = EpisodeStore(session.workspace.folder("collect") / "episodes")
+    again = session.before is not None and session.config.rounds.vision_steps  # another vision: encode everything
+    store = session.episodes() if again else EpisodeStore(session.workspace.folder("collect") / "episodes")
     latents = LatentStore(work.folder)
     vision = session.vision().to(session.machine.device)
     with torch.inference_mode():
@@ -88,14 +110,29 @@ def run_encode(session: Session, work: Work) -> Result:
 
 
 def run_memory(session: Session, work: Work) -> Result:
-    config, data = session.config, session.config.memory_data
-    latents = LatentStore(session.workspace.folder("encode"))
-    seed = derive(config.seed, "memory")
-    training, held = split(range(config.collect.episodes), data.validation, seed)
+    """Train every member of the ensemble, one after the other; the first is the memory that acts."""
+    members, steps = session.config.memory_data.members, session.config.memory_fit.steps
+    results = []
+    for member in range(members):
+
+        def report(done: int, total: int, note: str, before: int = member * steps) -> None:
+            work.report(before + done, members * steps, note)
+
+        results.append(_train_member(session, Work(session.memory_folder(member), work.clock, report), member))
+    of = "" if members == 1 else f"{members} members; the first: "
+    return Result(members * steps, of + results[0].text)
+
+
+def _train_member(session: Session, work: Work, member: int) -> Result:
+    data, latents, memory = session.config.memory_data, session.latents(), session.new_memory(member)
+    seed = derive(session.seed, "memory", *([member] if member else []))
+    training, held = session.split("memory", data.validation)
+    if session.source is not None:
+        memory.load_state_dict(session.source.memory(member).state_dict())
     with closing(LatentBatches(latents, held, data.batch, data.length, derive(seed, "validation"))) as batches:
         fixed = [batches(i) for i in range(VALIDATION_BATCHES)]
     with closing(LatentBatches(latents, training, data.batch, data.length, seed)) as batches:
-        return _train(session, work, session.new_memory(), batches, fixed, config.memory_fit)
+        return _train(session, work, memory, batches, fixed, session.config.memory_fit)
 
 
 def _train(
@@ -104,7 +141,7 @@ def _train(
     """Fit from the last checkpoint on; the history is cut to it, so that no step stands there twice."""
     torch.set_num_threads(session.machine.threads)
     model, device = model.to(session.machine.device), session.machine.device
-    path, seed = work.folder / "checkpoint.safetensors", derive(session.config.seed, work.folder.name, "fit")
+    path, seed = work.folder / "checkpoint.safetensors", derive(session.seed, work.folder.name, "fit")
     state, history = load_checkpoint(path), History(work.folder / "history.jsonl", "step")
     log = _Log(work, history, config.steps, history.cut(state.step if state else 0))
     work.report(state.step if state else 0, config.steps, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,9 +45,12 @@ def load_model(folder: Path, model: Model) -> Model:
             "frmdn that wrote it, or train again"
         )
     config: Any = model.config
+    mine, theirs = _plain(asdict(config)), header.get("config")
+    if isinstance(theirs, dict):  # settings that the weights are older than had their defaults
+        theirs = {item.name: item.default for item in fields(config) if item.default is not MISSING} | theirs
     for what, found, wanted in (
         ("class", header.get("class"), type(model).__name__),
-        ("config", header.get("config"), _plain(asdict(config))),
+        ("config", theirs, mine),
     ):
         if found != wanted:
             raise ValueError(f"{header_path} has {what} {found}, but this run needs {wanted}: {REMEDY}")

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .files import STAGING, read_json, write_json
-from .stages import BY_NAME, STAGES, Stage, fingerprints, root_and_size
+from .stages import BY_NAME, Stage, fingerprints, root_and_size, table
 
 State = Literal["done", "partial", "stale", "missing"]
 OUTSIDE = {  # what a stage writes beside its own folder
     "evaluate": ("evaluation.json",),
     "report": ("report.html", "agent.webm", "agent.gif", "tensorboard"),
+    "rounds": ("round-*",),
 }
 
 
@@ -46,6 +47,15 @@ class Workspace:
     def folder(self, stage: str) -> Path:
         """The folder of a stage, e.g. `rollouts` of collect."""
         return self.root / BY_NAME[stage].folder
+
+    @property
+    def table(self) -> dict[str, Stage]:
+        """The stages of this folder by name, in order."""
+        return {stage.name: stage for stage in table(self.read_config())}
+
+    def rounds(self) -> list[Workspace]:
+        """The folders of the further rounds that have begun, in order."""
+        return [Workspace(path.parent) for path in sorted(self.root.glob("round-*/config.json"))]
 
     # The configuration
 
@@ -123,7 +133,7 @@ class Workspace:
         self.require()
         prints = fingerprints(self.read_config())
         statuses: dict[str, StageStatus] = {}
-        for stage in STAGES:
+        for stage in self.table.values():
             statuses[stage.name] = self._status(stage, prints, statuses)
         return list(statuses.values())
 
@@ -165,7 +175,7 @@ class Workspace:
     def inputs(self, name: str) -> dict[str, Any]:
         """What identifies the artefacts that a stage reads: fingerprint and time of finishing of each input stage."""
         made = {}
-        for source in BY_NAME[name].inputs:
+        for source in self.table[name].inputs:
             done = self.done(source) or {}
             made[source] = {"fingerprint": done.get("fingerprint"), "finished": done.get("finished")}
         return made
@@ -181,7 +191,7 @@ class Workspace:
     def begin(self, name: str) -> StageClock:
         """Start or resume a stage: what belongs to other settings or to other inputs is removed first."""
         config, inputs, record = self.read_config(), self.inputs(name), self.begun(name)
-        root, size = root_and_size(BY_NAME[name], config)
+        root, size = root_and_size(self.table[name], config)
         fits = record is not None and (record["inputs"], record["root"]) == (inputs, root) and record["size"] <= size
         if record is None or not fits:
             self.clear(name)
@@ -209,8 +219,8 @@ class Workspace:
             (folder / marker).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         for extra in OUTSIDE.get(name, ()):
-            path = self.root / extra
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            for path in self.root.glob(extra):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class StageClock:

@@ -13,8 +13,8 @@ from torch import Tensor
 from agent.batch import SequenceBatch
 from agent.seeds import derive, generator
 
-from .latents import Latents, LatentStore
-from .store import EpisodeStore
+from .joined import Episodes, LatentSource
+from .latents import Latents
 
 T = TypeVar("T")
 EPISODES = 32  # episodes whose frames meet in one block: enough to make a batch diverse, few enough to read
@@ -52,7 +52,7 @@ class FrameBatches:
     """
 
     def __init__(
-        self, store: EpisodeStore, indices: Sequence[int], batch_size: int, seed: int, *, memory: int = 200_000_000
+        self, store: Episodes, indices: Sequence[int], batch_size: int, seed: int, *, memory: int = 200_000_000
     ) -> None:
         _check(indices, batch_size)
         self.store, self.indices, self.batch_size, self.seed = store, list(indices), batch_size, seed
@@ -127,7 +127,7 @@ class LatentBatches:
 
     def __init__(
         self,
-        latents: LatentStore,
+        latents: LatentSource,
         indices: Sequence[int],
         batch_size: int,
         length: int,

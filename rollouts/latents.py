@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from .episode import Episode, StoreError
-from .store import EpisodeStore, IndexedFolder
+from .episode import Episode, EpisodeSummary, StoreError
+from .store import IndexedFolder
 
 FORMAT = "frmdn-latents-1"
 
@@ -29,6 +29,16 @@ class Encoder(Protocol):
     def moments(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance f32[B,Z] of frames u8[B,H,W,C]."""
         ...
+
+
+class EpisodeSource(Protocol):
+    """What is encoded: an `EpisodeStore`, or several joined."""
+
+    def indices(self) -> list[int]: ...
+
+    def summary(self, index: int) -> EpisodeSummary: ...
+
+    def read(self, index: int) -> Episode: ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ def _about(file: Any) -> dict[str, str]:
 
 def encode_store(
     vision: Encoder,
-    store: EpisodeStore,
+    store: EpisodeSource,
     latents: LatentStore,
     *,
     batch: int = 64,

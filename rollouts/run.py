@@ -23,12 +23,16 @@ FIRST_CAPACITY = 1024  # steps of a slot's tape before it doubles
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One episode to play: which track (`seed`) and, in a search, which parameters (`theta` f32[N])."""
+    """One episode to play: which track (`seed`) and, in a search, which parameters (`theta` f32[N]).
+
+    `max_steps` truncates this episode earlier than its runner would; None leaves it to the runner.
+    """
 
     index: int
     seed: int
     candidate: int = 0
     theta: np.ndarray | None = None
+    max_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class Runner:
         self._alive = np.empty(0, np.int64)  # slots with a running episode, ascending
         self._frames = np.zeros((self.slots, *spec.frame_shape), spec.frame_type)
         self._t = np.zeros(self.slots, np.int64)
+        self._limit = np.full(self.slots, self.limit)  # of the episode in the slot
         self._total = np.zeros(self.slots, np.float64)
         self._gain = np.zeros(self.slots, np.int64)  # step of the last positive reward
         self._tape = Tape(self._frames, spec.action.size, self.limit) if record else None
@@ -185,6 +190,7 @@ class Runner:
             error.add_note(f"while starting {self._name(slot)}")
             raise
         self._frames[slot] = frame
+        self._limit[slot] = min(self.limit, job.max_steps or self.limit)
         self._t[slot] = self._gain[slot] = 0
         self._total[slot] = 0.0
         if self._tape:
@@ -205,7 +211,7 @@ class Runner:
         self._total[slots] += step.rewards  # float32 added in float64: no rounding over an episode
         t = self._t[slots] + 1
         self._t[slots] = t
-        over = step.terminated | step.truncated | (t >= self.limit)
+        over = step.terminated | step.truncated | (t >= self._limit[slots])
         stalled = self._stalled(slots, t, step.rewards) & ~over if self.stall else np.zeros_like(over)
         ended = np.flatnonzero(over | stalled)
         if not len(ended):
@@ -252,7 +258,7 @@ class Runner:
         if not np.isfinite(total):
             raise ValueError(f"the environment's rewards sum to {total} after {steps} steps of {self._name(slot)}")
         if stalled and self.stall and self.stall.idle_reward is not None:
-            total += self.stall.idle_reward * (self.limit - steps)
+            total += self.stall.idle_reward * (int(self._limit[slot]) - steps)
         payload = None
         if self._tape and self.record:
             payload = self.record(self._tape.cut(slot, steps, terminated, not terminated, job.seed))

@@ -18,6 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "frmdn": {},
     "low_rank": {"precision": "low_rank"},
     "semi_tied": {"precision": "semi_tied"},
+    "two_hot": {"reward_head": "two_hot", "reward_bins": 11, "end_balance": 5.0},
 }
 
 
@@ -117,6 +118,46 @@ def test_loss_is_the_mean_over_real_transitions() -> None:
     assert loss.total.item() == pytest.approx((nll + reward + end).item())
 
 
+def test_the_reward_of_a_distribution_is_its_mean_and_its_loss_a_cross_entropy() -> None:
+    m, data = memory("two_hot"), batch(lengths=(6, 2, 4))
+    features, _ = m.unroll(data.latents[:, :-1], data.actions)
+    logits = m.outcome(features)[..., :-1]
+    assert logits.shape == (3, 6, 11)
+    expected = logits.softmax(-1) @ m.two_hot.values.double()
+    torch.testing.assert_close(m.predict(features).reward, expected)
+    chances = logits.log_softmax(-1)[data.mask]
+    cross = -(m.two_hot.target(data.rewards[data.mask]) * chances).sum(-1).mean()
+    assert float(m.loss(data).parts["reward"]) == pytest.approx(cross.item(), abs=1e-10)
+
+
+def test_a_head_on_squared_error_is_what_it_always_was() -> None:
+    """Old weights fit, by name and shape, and what they say has not changed by a bit."""
+    m, h = memory(), torch.randn(5, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    assert m.state_dict()["outcome.weight"].shape == (2, 16)
+    assert [name for name in m.state_dict() if not name.startswith("density.")] == ["outcome.weight", "outcome.bias"]
+    reward, done = m.outcome(h).unbind(-1)
+    prediction = m.predict(h)
+    assert torch.equal(prediction.reward, reward) and torch.equal(prediction.done_logit, done)
+
+
+def test_ends_that_count_more_are_still_predicted_with_their_chance() -> None:
+    """One transition in forty ends the episode, whatever is seen: the chance must come out as 1/40, not as 5/44."""
+    torch.manual_seed(0)
+    m = Memory(replace(SMALL, density="rmdn", end_balance=5.0))
+    ends = torch.zeros(4, 100)
+    ends.view(-1)[::40] = 1
+    data = SequenceBatch(torch.zeros(4, 101, 4), torch.zeros(4, 100, 2), ends * 0, ends, torch.ones(4, 100).bool())
+    optimiser = torch.optim.Adam(m.outcome.parameters(), 0.05)
+    for _ in range(250):
+        loss = m.loss(data)
+        optimiser.zero_grad()
+        loss.total.backward()
+        optimiser.step()
+    with torch.no_grad():
+        features, _ = m.unroll(data.latents[:, :-1], data.actions)
+        assert m.predict(features).done_logit.sigmoid().mean().item() == pytest.approx(1 / 40, rel=0.1)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_parameter_gets_a_gradient(kind: str) -> None:
     m = memory(kind)
@@ -156,7 +197,17 @@ def test_bf16_autocast_keeps_the_density_in_float32() -> None:
     torch.testing.assert_close(loss.total, expected, rtol=0.02, atol=0.05)
 
 
-@pytest.mark.parametrize("change", [{"density": "mdn"}, {"precision": "full"}, {"latent": 0}, {"blocks": 0}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"density": "mdn"},
+        {"precision": "full"},
+        {"latent": 0},
+        {"blocks": 0},
+        {"reward_head": "median"},
+        {"end_balance": 0.0},
+    ],
+)
 def test_mistakes_are_named(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         MemoryConfig(**change)

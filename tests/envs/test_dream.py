@@ -17,7 +17,7 @@ from agent.vision import ConvVAE, VisionConfig
 from controller.fitness import RealFitness
 from controller.linear import LinearController
 from envs import ActionCodec, get_spec
-from envs.dream import CHUNK, DreamEnv, DreamSlots
+from envs.dream import BLOCK, CHUNK, DreamEnv, DreamSlots
 from rollouts.policy import ControllerPolicy
 from rollouts.run import Job, Runner, run_episodes
 from rollouts.workers import SerialPool
@@ -90,6 +90,44 @@ def test_an_episode_does_not_know_its_slot_or_its_neighbours(memory, starts):
     assert np.array_equal(alone, after)
     other, _ = play(world, 2, seed=4)
     assert not np.array_equal(alone[1], other[1])
+
+
+def test_one_of_an_ensemble_dreams_an_episode(memory, starts):
+    """The seed chooses; the episode is then that of the chosen dream alone, whoever sleeps beside it."""
+    torch.manual_seed(5)
+    other = Memory(memory.config).eval()
+    dreams = [Dream(m, done_threshold=None) for m in (memory, other)]
+    begun = [starts, DreamState(starts.z + 1, starts.memory)]
+    world = DreamSlots(CAR, dreams, begun, 3, max_steps=20)
+    chosen = {seed: derive(seed, "dream", "dreamer") % 2 for seed in range(8)}
+    assert set(chosen.values()) == {0, 1}
+    for seed, who in chosen.items():
+        alone = DreamSlots(CAR, dreams[who], begun[who], 3, max_steps=20)
+        world.start(0, 1 - who)
+        for mine, theirs in zip(play(world, 1, seed), play(alone, 2, seed), strict=True):
+            assert np.array_equal(mine, theirs)
+
+
+def test_more_slots_than_a_block_and_few_that_are_left(memory, starts):
+    """Rows are gathered into blocks of one size: who shares a block changes nothing."""
+    world = slots(memory, starts, count=BLOCK + 7, max_steps=9)
+    full = {}
+    for slot in range(world.slots):
+        full[slot] = [world.start(slot, slot)]
+    alive = np.arange(world.slots)
+    for t in range(9):
+        step = world.step(alive, np.tile(action(t), (len(alive), 1)))
+        for slot, seen in zip(alive.tolist(), step.frames, strict=True):
+            full[slot].append(seen)
+        alive = alive[~(step.terminated | step.truncated)]
+    for slot in (0, BLOCK - 1, BLOCK, BLOCK + 6):
+        assert np.array_equal(play(world, 3, slot)[0], np.stack(full[slot]))
+
+
+def test_survival_is_worth_one_a_transition(memory, starts):
+    dream = Dream(memory, reward="survival", done_threshold=0.99)
+    _, rewards = play(DreamSlots(CAR, dream, starts, 2, max_steps=5), 0, 1)
+    assert (rewards == 1).all() and len(rewards) == 5
 
 
 def test_seeds_begin_at_different_starts(memory, starts):

@@ -81,7 +81,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_mistakes_are_told_in_one_line_and_leave_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")
     assert "CarRacing-v3" in failure(capsys, "run", "--out", out, "--env", "CarRacing-v33")
-    assert "smoke, quick, standard, paper" in failure(capsys, "run", "--out", out, "--preset", "enormous")
+    assert "smoke, quick, quick-dream, standard, paper" in failure(capsys, "run", "--out", out, "--preset", "enormous")
     assert "did you mean search.sigma" in failure(capsys, "run", "--out", out, "--set", "serch.sigma=1")
     assert "is no run folder" in failure(capsys, "status", "--run", out)
     assert "is no run folder" in failure(capsys, "vision", "--run", out)

@@ -27,7 +27,7 @@ def test_every_preset_survives_json(name: str) -> None:
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"did you mean quick.*smoke, quick, standard, paper"):
+    with pytest.raises(ValueError, match=r"did you mean quick.*smoke, quick, quick-dream, standard, paper"):
         preset("quik", get_spec("CarRacing-v3"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from envs.spec import get_spec
 from pipeline.config import RunConfig, override, to_json
 from pipeline.presets import preset
-from pipeline.stages import BY_NAME, STAGES, digest, fingerprints
+from pipeline.stages import BY_NAME, ROUNDS, STAGES, digest, fingerprints
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_a_setting_changes_the_fingerprints_behind_it(plain: dict[str, Any], set
 
 
 def test_every_setting_of_a_run_belongs_to_a_stage(plain: dict[str, Any]) -> None:
-    used = {key for stage in STAGES for key in stage.settings}
+    used = {key for stage in (*STAGES, ROUNDS) for key in stage.settings}
     assert used == set(plain) == set(RunConfig.__dataclass_fields__)
 
 

@@ -1,0 +1,94 @@
+"""Rounds: collect with the agent so far, train on what it met, evolve again; each in a folder that stays."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import Any
+
+from rollouts.store import EpisodeStore
+
+from .config import RunConfig, to_json
+from .files import History, read_json, write_json
+from .session import Result, Session, Work, best_in_reality, kept_record, round_name
+from .workspace import Workspace
+
+
+def run_rounds(session: Session, work: Work) -> Result:
+    """Bring round 2 to the last to done, in `round-02/` and so on, and choose whose agent counts: `kept.json`.
+
+    A round is a small run folder: `frmdn status --run DIR/round-02` and the commands of single stages work on it. The
+    round before plays its episodes; its memory and its search go on from the best round so far.
+    """
+    from .running import run_stages  # it knows this stage too
+
+    count, history = session.config.rounds.count, History(work.folder / "history.jsonl", "round")
+    (work.folder / "kept.json").unlink(missing_ok=True)  # until the last round is done, no agent counts
+    history.cut(0)
+    history.append(_line(session, 0))
+    work.report(1, count, "")
+    for number in range(2, count + 1):
+        session.progress.line(f"rounds    round {number} of {count}")
+        each = _open(session, number)
+        run_stages(each, list(each.workspace.table))
+        history.append(_line(each, history.read()[-1]["real_steps"]))
+        work.report(number, count, "")
+    lines = history.read()
+    best = best_in_reality(_last(session, count).lineage).config.rounds.number
+    kept = next(line for line in lines if line["round"] == best)
+    write_json(work.folder / "kept.json", kept)
+    value = "" if kept["validation"] is None else f": {kept['validation']:.0f} on the validation seeds"
+    return Result(
+        count, f"{count} rounds, {lines[-1]['real_steps']:,} real steps; kept the agent of round {best}{value}"
+    )
+
+
+def round_config(config: RunConfig, number: int) -> RunConfig:
+    """The settings of a further round, derived from those of the run."""
+    rounds = config.rounds
+    return replace(
+        config,
+        collect=replace(config.collect, episodes=rounds.episodes, policy="agent"),
+        vision_fit=replace(config.vision_fit, steps=rounds.vision_steps or config.vision_fit.steps),
+        memory_fit=replace(config.memory_fit, steps=rounds.memory_steps or config.memory_fit.steps),
+        search=replace(config.search, generations=rounds.generations or config.search.generations),
+        rounds=replace(rounds, count=1, number=number),
+    )
+
+
+def _open(session: Session, number: int) -> Session:
+    """The session of a round; its folder is made anew where the round before is another than it was made from."""
+    before = _last(session, number - 1)
+    origin = before.workspace.inputs("evolve") | {"done": before.workspace.done("evolve")}
+    folder, config = session.workspace.root / round_name(number), round_config(session.config, number)
+    path = folder / "origin.json"
+    if folder.exists() and not (path.exists() and read_json(path) == origin):
+        shutil.rmtree(folder)
+    write_json(path, origin)
+    workspace = Workspace(folder)
+    workspace.write_config(to_json(config))
+    return replace(session, workspace=workspace, config=config)
+
+
+def _last(session: Session, number: int) -> Session:
+    """The session of round `number`, whose folder is there."""
+    return session if number == 1 else session.at(session.workspace.root / round_name(number))
+
+
+def _line(session: Session, before: int) -> dict[str, Any]:
+    """A round in figures; `real_steps` counts all rounds up to it: collected, validated, and searched in reality."""
+    workspace = session.workspace
+    store = EpisodeStore(workspace.folder("collect") / "episodes")
+    summaries = [store.summary(index) for index in range(session.config.collect.episodes)]
+    kept = kept_record(workspace)
+    stages = [workspace.done(name) or {} for name in workspace.table if name not in ("rounds", "evaluate", "report")]
+    return {
+        "round": session.config.rounds.number,
+        "episodes": len(summaries),
+        "collected": sum(s.total for s in summaries) / len(summaries),
+        "generation": kept["generation"],
+        "validation": kept["validation"],
+        "last": kept["last"],
+        "real_steps": before + sum(s.steps for s in summaries) + int(kept["real_steps"]),
+        "seconds": sum(float(done.get("seconds", 0.0)) for done in stages),
+    }

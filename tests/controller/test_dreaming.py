@@ -1,0 +1,145 @@
+"""Where dreams begin, how long they are, and that a search improves in them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from agent.memory import Memory, MemoryConfig
+from controller.dreaming import DreamConfig, draw_starts, dream_runner
+from controller.evolution import Evolution, SearchConfig
+from controller.evolve import Rehearsal, evolve
+from controller.fitness import RealFitness
+from controller.linear import LinearController
+from envs import get_spec
+from rollouts.latents import Latents, LatentStore
+from rollouts.workers import SerialPool, open_pool
+
+CAR = get_spec("CarRacing-v3")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> LatentStore:
+    """Three episodes; one is too short for a warm-up."""
+    rng, store = np.random.default_rng(0), LatentStore(tmp_path_factory.mktemp("latents"))
+    for index, steps in enumerate((30, 4, 12)):
+        mean = rng.standard_normal((steps + 1, 4)).astype(np.float32)
+        actions = rng.random((steps, 3)).astype(np.float32)
+        zeros = np.zeros(steps, np.float32)
+        store.write(index, Latents(mean, np.full_like(mean, -4.0), actions, zeros, zeros))
+    return store
+
+
+def memory(seed: int = 0) -> Memory:
+    torch.manual_seed(seed)
+    return Memory(MemoryConfig(latent=4, hidden=8)).eval()
+
+
+def test_starts_in_the_middle_remember_what_was_before_them(store: LatentStore) -> None:
+    memories = [memory(0), memory(1)]
+    config = DreamConfig(starts=40, middle=0.5, warmup=5, start_noise=0.0)
+    states = draw_starts(store, [0, 1, 2], memories, config, 3)
+    assert torch.equal(states[0].z, states[1].z) and states[0].z.shape == (40, 4)
+    assert not torch.equal(states[0].memory.h, states[1].memory.h)
+    assert (states[0].memory.h[20:] == 0).all() and (states[0].memory.c[20:] == 0).all()
+    episodes = [store.read(i) for i in range(3)]
+    for row in range(20):
+        places = [
+            (i, t) for i, e in enumerate(episodes) for t in range(e.steps) if np.allclose(e.mean[t], states[0].z[row])
+        ]
+        ((index, t),) = places
+        assert t >= 5 and index != 1  # a whole warm-up lies before it
+        z, a = (torch.from_numpy(x[None, t - 5 : t]) for x in (episodes[index].mean, episodes[index].actions))
+        for m, state in zip(memories, states, strict=True):
+            with torch.no_grad():
+                _, expected = m.unroll(z, a)
+            torch.testing.assert_close(state.memory.h[row], expected.h[0], rtol=0, atol=1e-6)
+            torch.testing.assert_close(state.memory.c[row], expected.c[0], rtol=0, atol=1e-6)
+    first = {tuple(e.mean[0].tolist()) for e in episodes}
+    assert {tuple(z.tolist()) for z in states[0].z[20:]} == first
+
+
+def test_starts_are_determined_by_their_seed_and_moved_by_noise(store: LatentStore) -> None:
+    config = DreamConfig(starts=10)
+    first, again, other = (draw_starts(store, [0, 2], [memory()], config, seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(first.z, again.z) and torch.equal(first.memory.h, again.memory.h)
+    assert not torch.equal(first.z, other.z)
+    still = draw_starts(store, [0, 2], [memory()], DreamConfig(starts=10, start_noise=0.0), 1)[0]
+    moved = (first.z - still.z).std().item()
+    assert moved == pytest.approx(np.exp(-2), rel=0.5)  # one standard deviation of a log-variance of -4
+
+
+def test_episodes_shorter_than_the_warm_up_give_first_frames(store: LatentStore) -> None:
+    (state,) = draw_starts(store, [1], [memory()], DreamConfig(starts=6, warmup=8), 0)
+    assert (state.memory.h == 0).all()
+
+
+def test_the_horizon_grows_and_ends_at_the_limit() -> None:
+    config = DreamConfig(first_horizon=100, horizon=200, horizon_generations=10)
+    assert [config.horizon_at(g, 1000) for g in (0, 5, 10, 99)] == [100, 150, 200, 200]
+    assert config.horizon_at(0, 150) == 100 and config.horizon_at(50, 150) == 150
+    assert DreamConfig().horizon_at(0, 77) == 77 and DreamConfig(horizon=50).horizon_at(0, 77) == 50
+    assert DreamConfig(first_horizon=60, horizon=50).horizon_at(0, 77) == 50
+
+
+def test_a_search_in_dreams_improves_and_is_checked_in_reality(store: LatentStore) -> None:
+    """The dream pays for its hidden state, which actions move; another world stands for reality."""
+    models = [memory(0), memory(1)]
+    starts = draw_starts(store, [0, 2], models, DreamConfig(starts=16), 0)
+    controller, config = LinearController(12, 3), DreamConfig(slots=32, done_threshold=0.999)
+    make = partial(dream_runner, CAR, controller, "zh", models, starts, config, 12)
+    search = SearchConfig(population=16, episodes=4, generations=24, sigma=0.5, validate_every=8, validate_episodes=3)
+    lines: list[dict] = []
+    with SerialPool(make) as pool, SerialPool(make) as other:
+        rehearsal = Rehearsal(lambda g: 5 + (g > 5), RealFitness(other))
+        evolution = evolve(
+            RealFitness(pool),
+            Evolution(controller.size, search, 0),
+            search,
+            seed=0,
+            validation=[1, 2, 3],
+            rehearsal=rehearsal,
+            on_generation=lines.append,
+        )
+    means = [line["mean"] / line["horizon"] for line in lines]
+    assert np.mean(means[-4:]) > np.mean(means[:4]) + 0.02
+    assert [line["generation"] for line in lines if "validation" in line] == [9, 17]
+    checked = lines[8]
+    assert checked["real_steps"] == 36 and checked["steps"] == 16 * 4 * 6 + 3 * 6
+    assert checked["validation"] != checked["dream"]  # twelve steps there, six here
+    assert evolution.champion is not None and evolution.champion.value == max(
+        lines[8]["validation"], lines[16]["validation"]
+    )
+
+
+@pytest.mark.ray
+def test_workers_dream_alike(store: LatentStore) -> None:
+    models = [memory(0), memory(1)]
+    starts = draw_starts(store, [0, 2], models, DreamConfig(starts=16), 0)
+    controller, config = LinearController(12, 3), DreamConfig(slots=8)
+    make = partial(dream_runner, CAR, controller, "zh", models, starts, config, 15)
+    theta = np.random.default_rng(0).standard_normal((5, controller.size))
+    totals = []
+    for workers in (0, 2):
+        with open_pool(make, workers) as pool:
+            totals.append(RealFitness(pool)(theta, [1, 2, 3]).total)
+    assert np.array_equal(*totals)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0.0},
+        {"middle": 1.5},
+        {"starts": 0},
+        {"start_noise": -1.0},
+        {"done_threshold": 1.0},
+        {"slots": 0},
+    ],
+)
+def test_mistakes_are_named(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        DreamConfig(**wrong)
