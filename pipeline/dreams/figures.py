@@ -43,8 +43,9 @@ def transfer_figure(result: Mapping[str, Any], temperature: float = 1.0) -> Figu
     dreamt = np.array(row["returns"])
     figure = _figure(4.2)
     axes = figure.add_subplot()
-    low, high = min(real.min(), dreamt.min()), max(real.max(), dreamt.max())
-    axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":", label="dream = reality")
+    low, high = max(real.min(), dreamt.min()), min(real.max(), dreamt.max())
+    if np.ptp(dreamt) > 0.3 * np.ptp(real) and high > low:  # on another scale the line would only flatten the dots
+        axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":", label="dream = reality")
     for which, label, colour in ((means, "CMA's means", BLUE), (~means, "candidates", ORANGE)):
         axes.scatter(real[which], dreamt[which], s=30, color=colour, alpha=0.75, linewidths=0, label=label)
     last = max((i for i in range(len(means)) if means[i]), key=lambda i: result["controllers"][i]["generation"])
@@ -71,7 +72,9 @@ def temperature_figure(result: Mapping[str, Any]) -> Figure:
             tau, [row[key]["real"]["mean"] for row in rows], "--", color=colour, linewidth=1.2, label=f"{label}, real"
         )
     _dress(axes, "returns", "temperature", "return per episode")
-    axes.legend(**_LEGEND)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the legend, which would hide the curves
+    axes.legend(**_LEGEND, ncols=2, loc="upper left")
     return figure
 
 
