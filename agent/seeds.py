@@ -6,8 +6,8 @@ import hashlib
 
 import torch
 
-PURPOSES = ("collect", "evolve", "validate", "evaluate")
-RANGE = 2**28  # episode seeds per purpose; four ranges fill the 30 bits that every environment accepts
+PURPOSES = ("collect", "evolve", "validate", "evaluate", "transfer")  # new ones behind: a place is a range for ever
+RANGE = 2**28  # episode seeds per purpose; eight ranges fill the 31 bits that every environment accepts
 
 
 def derive(root: int, *names: str | int) -> int:

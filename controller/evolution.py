@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -142,15 +143,21 @@ class Evolution:
         seed: int,
         state: dict[str, np.ndarray],
         start: np.ndarray | None = None,
+        watch: Callable[[Evolution], None] | None = None,
     ) -> Evolution:
         """The search as it was when `state` was taken, by replaying its fitness history from the same `start`.
 
+        `watch` is shown the search before every generation is told, and at the end; asking it changes nothing.
         Raises ValueError where the state belongs to another search, or where the replay does not reach its mean.
         """
         evolution = cls(size, config, seed, start)
         evolution._match(state)
         for returns, validation in zip(state["fitness"], state["validation"], strict=True):
+            if watch is not None:
+                watch(evolution)
             evolution.tell(returns, validation)
+        if watch is not None:
+            watch(evolution)
         if not np.allclose(evolution.mean, state["mean"], rtol=MEAN_TOLERANCE, atol=MEAN_TOLERANCE * config.sigma):
             saved = bytes(state["version"].tolist()).decode("ascii")
             raise ValueError(

@@ -157,20 +157,34 @@ class DreamSlots(Slots):
 class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
     """Dreams as a Gymnasium vector environment, for any library that takes one.
 
-    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world; an episode that
-    is over begins anew in the next step, whose action is ignored (`AutoresetMode.NEXT_STEP`, Gymnasium's default).
+    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world. An episode that
+    is over begins anew in the next step, whose action is ignored (`AutoresetMode.NEXT_STEP`, Gymnasium's default); or,
+    with `AutoresetMode.SAME_STEP`, at once, and its last observation stands in `infos["final_obs"]`.
 
     Args:
         slots: the dreams; not to be used elsewhere at the same time.
         decode: latents f[n,Z] -> pictures in 0..1, f[n,H,W,C], for `render`; a vision's `decode`.
         seed: of a first reset that names none.
+        autoreset: when an episode that is over begins anew.
     """
 
-    def __init__(self, slots: DreamSlots, *, decode: Callable[[Tensor], Tensor] | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        slots: DreamSlots,
+        *,
+        decode: Callable[[Tensor], Tensor] | None = None,
+        seed: int = 0,
+        autoreset: AutoresetMode = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        if autoreset not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+            raise ValueError(
+                f"autoreset must be NEXT_STEP or SAME_STEP, not {autoreset}: dreams begin anew by themselves"
+            )
+        self.autoreset = autoreset
         self.world, self.decode, self._seed = slots, decode, seed
         self.num_envs = slots.slots
         self.render_mode = None if decode is None else "rgb_array"
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_modes": ["rgb_array"]}
+        self.metadata = {"autoreset_mode": autoreset, "render_modes": ["rgb_array"]}
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (slots.spec.vector,), np.float32)
         self.single_action_space = action_space(slots.spec.action)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -193,7 +207,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
     def step(
         self, actions: Any
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """One transition of every dream; those that were over begin anew instead, with reward 0."""
+        """One transition of every dream; under NEXT_STEP those that were over begin anew instead, with reward 0."""
         going, again = np.flatnonzero(~self._over), np.flatnonzero(self._over)
         observations = np.zeros((self.num_envs, self.world.spec.vector), np.float32)
         rewards = np.zeros(self.num_envs)
@@ -207,7 +221,8 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         for slot in again.tolist():
             observations[slot] = self._begin(slot)
         self._over = terminated | truncated
-        return observations, rewards, terminated, truncated, {}
+        infos = self._begin_at_once(observations) if self.autoreset is AutoresetMode.SAME_STEP else {}
+        return observations, rewards, terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """The pictures of all dreams, u8[H,W,C] each; None without `decode`."""
@@ -219,6 +234,15 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
 
     def close_extras(self, **_: Any) -> None:
         self.world.close()
+
+    def _begin_at_once(self, observations: NDArray[np.float32]) -> dict[str, Any]:
+        """First observations in place of the last ones of dreams that are over, which go into the infos."""
+        over, last = self._over.copy(), np.full(self.num_envs, None, object)
+        for slot in np.flatnonzero(over).tolist():
+            last[slot] = observations[slot].copy()
+            observations[slot] = self._begin(slot)
+        self._over[:] = False
+        return {"final_obs": last, "_final_obs": over} if over.any() else {}
 
     def _begin(self, slot: int) -> NDArray[np.float32]:
         seed = derive(self._seed, "dream", slot, int(self._episodes[slot])) % SEEDS

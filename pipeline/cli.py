@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .density.options import add_density
+from .dreams.options import add_dream
 from .stages import ROUNDS, STAGES
 
 EXAMPLES = """examples:
@@ -120,6 +121,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     _add_folder(status)
     status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     add_density(commands, density_command)
+    add_dream(commands, dream_command)
     _add_statespace(commands)
     _add_bench(commands, bench)
     return top
@@ -271,6 +273,12 @@ def status_command(options: argparse.Namespace) -> int:
 
 def density_command(options: argparse.Namespace) -> int:
     from .density.commands import run
+
+    return run(options)
+
+
+def dream_command(options: argparse.Namespace) -> int:
+    from .dreams.commands import run
 
     return run(options)
 

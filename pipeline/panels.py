@@ -67,15 +67,24 @@ def _strip(record: DriveRecord, t: int, total: float, width: int) -> NDArray[np.
     for x, name, value in ((GAP, "return", f"{total:.0f}"), (GAP + 84, "step", f"{t}")):
         draw.text((x, 8), name, SOFT, font(10), anchor="lm")
         draw.text((x, 27), value, INK, font(18), anchor="lm")
-    action = record.actions[min(t, record.steps - 1)][
-        :SHOWN
-    ]  # the last frame has no action of its own: show the one before
-    names = CAR_CONTROLS if record.env.startswith("CarRacing") else tuple(f"a{i}" for i in range(len(action)))
-    left, room = GAP + PANEL, width - 2 * GAP - PANEL
+    action = record.actions[min(t, record.steps - 1)]  # the last frame has no action of its own: show the one before
+    controls(draw, record.env, action, (record.low, record.high), (GAP + PANEL, width - 2 * GAP - PANEL))
+    return np.array(image)
+
+
+def controls(
+    draw: ImageDraw.ImageDraw,
+    env: str,
+    action: NDArray[np.float32],
+    limits: tuple[NDArray[np.float32], NDArray[np.float32]],
+    place: tuple[int, int],
+) -> None:
+    """A bar for each number of an action f32[A], between `limits` (low, high) [A], inside `place` (left, width)."""
+    action, (left, room) = action[:SHOWN], place
+    names = CAR_CONTROLS if env.startswith("CarRacing") else tuple(f"a{i}" for i in range(len(action)))
     for i, value in enumerate(action):
         box = (left + GAP + i * room // len(action), room // len(action) - GAP)
-        _bar(draw, box, names[i], float(value), (float(record.low[i]), float(record.high[i])))
-    return np.array(image)
+        _bar(draw, box, names[i], float(value), (float(limits[0][i]), float(limits[1][i])))
 
 
 def _bar(draw: ImageDraw.ImageDraw, box: tuple[int, int], name: str, value: float, limits: tuple[float, float]) -> None:

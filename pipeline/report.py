@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from agent.agent import Agent
 
 from . import page, plots, recipe
+from .dreams.section import dream_section
 from .files import write_bytes
 from .findings import VIDEO, Findings, read_findings
 from .video import DriveRecord, poster, reconstruct, save_drive
@@ -47,6 +48,7 @@ def write_report(
         _learning(findings),
         _reconstructions(agent, held_out),
         _expectations(drive),
+        dream_section(findings.folder),
         _times(findings),
         _origins(findings, command),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -123,9 +123,21 @@ def _pixels(pictures: Tensor) -> NDArray[np.uint8]:
 
 def save_drive(path: Path, record: DriveRecord, *, seconds: float = SECONDS, limit: int = LIMIT) -> Path:
     """Write the three-panel video of a drive: every k-th step, so that it fits `seconds` and `limit` bytes."""
-    stride = max(1, -(-(record.steps + 1) // int(seconds * FPS)))
+    return save_thinned(path, record.steps, lambda stride: compose(record, stride), seconds=seconds, limit=limit)
+
+
+def save_thinned(
+    path: Path,
+    steps: int,
+    draw: Callable[[int], Iterable[NDArray[np.uint8]]],
+    *,
+    seconds: float = SECONDS,
+    limit: int = LIMIT,
+) -> Path:
+    """Write the frames `draw(k)`, every k-th of `steps` + 1 instants, with the least k that fits seconds and bytes."""
+    stride = max(1, -(-(steps + 1) // int(seconds * FPS)))
     for _ in range(4):
-        write_video(path, compose(record, stride), FPS)
+        write_video(path, draw(stride), FPS)
         size = path.stat().st_size
         if size <= limit:
             return path

@@ -207,6 +207,27 @@ def test_what_is_over_begins_anew_in_the_next_step(memory, starts):
     assert over[1].all() or over[0].any()
 
 
+def test_what_is_over_can_begin_anew_at_once(memory, starts):
+    """The same episodes as with a reset in the next step, without the steps that reset takes."""
+
+    def env(autoreset: AutoresetMode) -> DreamEnv:
+        return DreamEnv(DreamSlots(CAR, Dream(memory), starts, 3, max_steps=2), seed=1, autoreset=autoreset)
+
+    at_once, later = env(AutoresetMode.SAME_STEP), env(AutoresetMode.NEXT_STEP)
+    assert np.array_equal(at_once.reset()[0], later.reset()[0])
+    for _ in range(3):
+        for t in range(2):
+            acts = np.stack([action(t)] * 3)
+            shown, rewards, terminated, truncated, infos = at_once.step(acts)
+            last, other_rewards, *_ = later.step(acts)
+            assert np.array_equal(rewards, other_rewards)
+        assert truncated.all() and not terminated.any() and infos["_final_obs"].all()
+        assert np.array_equal(np.stack(infos["final_obs"]), last)
+        assert np.array_equal(shown, later.step(acts)[0])
+    with pytest.raises(ValueError, match="autoreset"):
+        env(AutoresetMode.DISABLED)
+
+
 def test_a_discrete_world_dreams_of_whole_actions():
     real = replace(CAR, action=ActionCodec("discrete", n=4, start=1))
     torch.manual_seed(0)

@@ -1,0 +1,181 @@
+"""What is seen in a dream: reality, its reconstruction and an open-loop dream, or an agent that acts in its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agent.agent import Agent
+from agent.dream import Dream
+from agent.open_loop import OpenLoop, open_loop, warm_up, watch
+from agent.seeds import episode_seeds, generator
+from controller.evaluate import SLOTS
+from envs.spec import ActionCodec
+from envs.vector import make_slots
+from rollouts.episode import Episode
+from rollouts.policy import AgentPolicy, ControllerPolicy
+from rollouts.run import Job, Runner, run_episodes
+from rollouts.store import EpisodeStore
+
+from ..session import Session
+from .fidelity import CHUNK, decode
+from .worlds import dream_slots, official, require
+
+Pictures = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """How to film."""
+
+    steps: int = 250  # that the dream is alone
+    warmup: int = 50  # real steps that an open-loop dream watches before
+    temperature: float = 1.0
+    seed: int = 0  # of the dream's noise, of its start, and of the real drive where there is one
+
+
+@dataclass(frozen=True)
+class Film:
+    """N transitions to be drawn: pictures have N+1 instants, everything else an entry for each transition."""
+
+    env: str
+    summary: str  # one line for people
+    panels: tuple[tuple[str, Pictures], ...]  # caption and u8[N+1,H,W,C]
+    alone: int  # the instant from which on the dream sees nothing
+    actions: NDArray[np.float32]  # [N,A]
+    limits: tuple[NDArray[np.float32], NDArray[np.float32]]  # low and high [A]
+    real: NDArray[np.float32] | None  # rewards [N], where there is a reality
+    dreamt: NDArray[np.float32]  # rewards [N]; during the warm-up what was expected one step ahead
+    ends: NDArray[np.float32]  # [N], predicted chance that the episode ends with this transition
+    weights: NDArray[np.float32]  # [N,K] of the mixture
+
+    @property
+    def steps(self) -> int:
+        return len(self.actions)
+
+
+def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> Film:
+    """A dream that watches the first steps of a real episode and is then given its actions alone.
+
+    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
+    """
+    if episode is None:
+        require(session, "evolve")
+        agent = session.agent()
+        source, name = drive(session, agent, shot), "a new drive of the agent"
+    else:
+        require(session, "memory")
+        agent, source, name = session.agent(), _stored(session, episode), f"stored episode {episode}"
+    total = min(source.steps, shot.warmup + shot.steps)
+    warmup = min(shot.warmup, total - 1)
+    latents, actions = encode(agent, source.frames[: total + 1]), torch.from_numpy(source.actions[:total])[None]
+    lived, dreamt = _through(agent, latents[None], actions, warmup, shot)
+    z = torch.cat([latents[:1], lived.latents[0], dreamt.latents[0]])
+    merged = OpenLoop(*(torch.cat(parts, 1) for parts in zip(lived, dreamt, strict=True)))
+    return Film(
+        env=session.config.env,
+        summary=f"{name}: {warmup} steps watched, {total - warmup} dreamt alone at temperature {shot.temperature:g}",
+        panels=(
+            ("reality", source.frames[: total + 1]),
+            ("reconstruction", pixels(agent, latents)),
+            ("dream", pixels(agent, z)),
+        ),
+        alone=warmup,
+        actions=source.actions[:total],
+        limits=limits_of(session.spec.action),
+        real=source.rewards[:total],
+        **_drawn(merged),
+    )
+
+
+def _through(agent: Agent, latents: Tensor, actions: Tensor, warmup: int, shot: Shot) -> tuple[OpenLoop, OpenLoop]:
+    """What was expected while watching latents f32[1,N+1,Z], and what was dreamt after `warmup` of the N actions."""
+    assert agent.memory is not None
+    head, tail = actions[:, :warmup], actions[:, warmup:]
+    lived = watch(agent.memory, latents[:, : warmup + 1], head)
+    start = warm_up(agent.memory, latents[:, : warmup + 1], head)
+    dream = Dream(agent.memory, temperature=shot.temperature)
+    return lived, open_loop(dream, start, tail, generator(shot.seed, "film"))[0]
+
+
+def film_agent(session: Session, shot: Shot) -> Film:
+    """The agent acting in its own dream, from the first latent of a real episode until the dream ends it."""
+    require(session, "evolve")
+    agent = session.agent()
+    assert agent.memory is not None
+    world = dream_slots(session, agent, Dream(agent.memory, temperature=shot.temperature), 1, shot.steps)
+    policy = ControllerPolicy(agent.controller, agent.squash, 1, session.theta(agent))
+    runner = Runner(world, policy, record=lambda episode: episode)
+    seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]
+    (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
+    episode: Episode = outcome.payload
+    # Features begin with the latent; replayed with an empty memory, they give the densities that were dreamt from.
+    latents = torch.from_numpy(episode.frames[:, : agent.vision.config.latent])
+    lived = watch(agent.memory, latents[None], torch.from_numpy(episode.actions)[None])
+    ending = "the dream ended it" if outcome.terminated else "still going"
+    return Film(
+        env=session.config.env,
+        summary=f"{outcome.steps} steps at temperature {shot.temperature:g}, return {outcome.total:.0f}, {ending}",
+        panels=(("the agent in its own dream", pixels(agent, latents)),),
+        alone=0,
+        actions=episode.actions,
+        limits=limits_of(session.spec.action),
+        real=None,
+        **_drawn(lived),
+    )
+
+
+def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
+    """A new real episode of the run's agent, as long as the film."""
+    runner = Runner(
+        make_slots(official(session), 1, "gymnasium"),
+        AgentPolicy(agent, SLOTS, session.theta(agent)),
+        max_steps=shot.warmup + shot.steps,
+        record=lambda episode: episode,
+    )
+    seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]
+    try:
+        (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
+    finally:
+        runner.close()
+    episode: Episode = outcome.payload
+    return episode
+
+
+def _stored(session: Session, episode: int) -> Episode:
+    store = EpisodeStore(session.workspace.folder("collect") / "episodes")
+    indices = store.indices()
+    if episode not in indices:
+        raise ValueError(f"episode {episode} is not stored: this run has episodes 0 to {max(indices, default=-1)}")
+    return store.read(episode)
+
+
+@torch.inference_mode()
+def encode(agent: Agent, frames: Pictures) -> Tensor:
+    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them."""
+    pieces = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK)
+    return torch.cat([agent.vision.encode_mean(piece).float() for piece in pieces])
+
+
+def pixels(agent: Agent, z: Tensor) -> Pictures:
+    """What latents f32[N,Z] look like, u8[N,H,W,C]."""
+    return decode(agent.vision, z).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+
+
+def limits_of(codec: ActionCodec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The range of each number of an action vector."""
+    if codec.kind == "discrete":
+        return np.zeros(codec.size, np.float32), np.ones(codec.size, np.float32)
+    return np.asarray(codec.low, np.float32), np.asarray(codec.high, np.float32)
+
+
+def _drawn(run: OpenLoop) -> dict[str, NDArray[np.float32]]:
+    return {
+        "dreamt": run.rewards[0].float().numpy(),
+        "ends": run.ends[0].float().numpy(),
+        "weights": run.weights[0].float().numpy(),
+    }

@@ -1,0 +1,154 @@
+"""A film drawn: its pictures side by side, and under them reward, chance of the end and the mixture's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ..panels import BLUE, CAPTION, GAP, GROUND, INK, PANEL, RED, SOFT, STRIP, TRACK, controls, enlarge, font
+from ..video import LIMIT, SECONDS, save_thinned
+from .film import Film
+
+WIDTH = GAP + 3 * (PANEL + GAP)
+SINGLE = 288  # side of a picture that stands alone
+LEFT = GAP + 72  # where the charts begin, behind their names
+CHARTS = (("reward", 64), ("end", 34), ("mixture", 46))  # name and height
+AMBER = (236, 180, 84)
+PALETTE = (
+    BLUE,
+    (72, 187, 134),
+    AMBER,
+    (177, 126, 232),
+    (232, 103, 103),
+    (96, 200, 214),
+    (214, 126, 178),
+    (150, 160, 90),
+)
+
+
+def save_film(path: Path, film: Film, *, seconds: float = SECONDS, limit: int = LIMIT) -> Path:
+    """Write a film as WebM: every k-th instant, so that it fits `seconds` and `limit` bytes."""
+    return save_thinned(path, film.steps, lambda stride: compose_film(film, stride), seconds=seconds, limit=limit)
+
+
+def compose_film(film: Film, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Draw every `stride`-th instant, and always the last; each u8[H,W,3] RGB, H and W even."""
+    side = PANEL if len(film.panels) > 1 else SINGLE
+    left = (WIDTH - len(film.panels) * (side + GAP) + GAP) // 2
+    charts = draw_charts(film)
+    height = CAPTION + side + GAP + STRIP + charts.shape[0] + GAP
+    ground = _ground(film, side, left, height + height % 2)
+    top = CAPTION + side + GAP
+    instants = list(range(0, film.steps + 1, stride))
+    for t in instants if instants[-1] == film.steps else [*instants, film.steps]:
+        canvas = ground.copy()
+        for i, (_, pictures) in enumerate(film.panels):
+            x = left + i * (side + GAP)
+            canvas[CAPTION : CAPTION + side, x : x + side] = enlarge(pictures[t], side)
+        canvas[top : top + STRIP] = _strip(film, t)
+        canvas[top + STRIP : top + STRIP + len(charts)] = reveal(charts, film, t)
+        yield canvas
+
+
+def _ground(film: Film, side: int, left: int, height: int) -> NDArray[np.uint8]:
+    image = Image.new("RGB", (WIDTH, height), GROUND)
+    draw = ImageDraw.Draw(image)
+    for i, (caption, _) in enumerate(film.panels):
+        draw.text((left + i * (side + GAP), CAPTION // 2), caption, INK, font(12), anchor="lm")
+    return np.array(image)
+
+
+def _strip(film: Film, t: int) -> NDArray[np.uint8]:
+    """Returns so far, step, what the dream is doing, and the controls."""
+    image = Image.new("RGB", (WIDTH, STRIP), GROUND)
+    draw = ImageDraw.Draw(image)
+    alone = t - film.alone
+    state = "watching" if alone <= 0 and film.alone else f"alone for {alone}"
+    cells = [("step", f"{t}", INK, 56)]
+    if film.real is not None:
+        cells.append(("real return", f"{film.real[:t].sum():.0f}", SOFT, 84))
+    cells.append(("dreamt return", f"{film.dreamt[:t].sum():.0f}", BLUE, 96))
+    cells.append(("the dream is", state, AMBER if alone > 0 else SOFT, 120))
+    x = GAP
+    for name, value, colour, width in cells:
+        draw.text((x, 8), name, SOFT, font(10), anchor="lm")
+        draw.text((x, 27), value, colour, font(15), anchor="lm")
+        x += width
+    controls(draw, film.env, film.actions[min(t, film.steps - 1)], film.limits, (x, WIDTH - x - GAP))
+    return np.array(image)
+
+
+def draw_charts(film: Film) -> NDArray[np.uint8]:
+    """The whole course of reward, chance of the end and weights, u8[H,WIDTH,3]; `reveal` shows it up to an instant."""
+    height = sum(h + GAP for _, h in CHARTS)
+    image = Image.new("RGB", (WIDTH, height), GROUND)
+    draw, top = ImageDraw.Draw(image), 0
+    for name, h in CHARTS:
+        draw.text((GAP, top + h // 2), name, SOFT, font(11), anchor="lm")
+        draw.rectangle((LEFT, top, WIDTH - GAP - 1, top + h), TRACK)
+        top += h + GAP
+    (_, reward), (_, end), (_, mixture) = CHARTS
+    _rewards(draw, film, 0, reward)
+    _curve(draw, film.ends, (reward + GAP, end), (0.0, 1.0), RED)
+    canvas = np.array(image)
+    below = reward + GAP + end + GAP
+    canvas[below : below + mixture, LEFT : WIDTH - GAP] = stacked(film.weights, mixture, WIDTH - GAP - LEFT)
+    return canvas
+
+
+def _rewards(draw: ImageDraw.ImageDraw, film: Film, top: int, height: int) -> None:
+    curves = [film.dreamt] if film.real is None else [film.real, film.dreamt]
+    low, high = min(c.min() for c in curves), max(c.max() for c in curves)
+    limits = (float(min(low, 0.0)), float(max(high, low + 1e-6)))
+    if film.real is not None:
+        _curve(draw, film.real, (top, height), limits, SOFT)
+    _curve(draw, film.dreamt, (top, height), limits, BLUE)
+    draw.text((GAP, top + 8), f"{limits[1]:.3g}", SOFT, font(9), anchor="lm")
+    draw.text((GAP, top + height - 6), f"{limits[0]:.3g}", SOFT, font(9), anchor="lm")
+
+
+def _curve(
+    draw: ImageDraw.ImageDraw,
+    values: NDArray[np.float32],
+    place: tuple[int, int],
+    limits: tuple[float, float],
+    colour: tuple[int, int, int],
+) -> None:
+    """values [N] as a line inside `place` (top, height); entry t stands at instant t + 1."""
+    (top, height), (low, high) = place, limits
+    y = top + height - 2 - (np.clip(values, low, high) - low) / (high - low) * (height - 4)
+    points = [(column(t + 1, len(values)), float(v)) for t, v in enumerate(y)]
+    if len(points) > 1:
+        draw.line(points, colour, 2)
+
+
+def column(t: int, steps: int) -> int:
+    """Where instant t of 0..steps stands."""
+    return LEFT + round(t / max(steps, 1) * (WIDTH - GAP - LEFT - 1))
+
+
+def stacked(weights: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """Weights [N,K] that sum to 1, stacked: u8[height,width,3] with one colour a component."""
+    if not weights.shape[1]:
+        return np.broadcast_to(np.array(TRACK, np.uint8), (height, width, 3))
+    rows = weights[np.minimum((np.arange(width) * len(weights)) // width, len(weights) - 1)]  # [width,K]
+    level = (np.arange(height) + 0.5) / height
+    component = (level[:, None, None] >= rows.cumsum(1)[None, :, :-1]).sum(-1)
+    colours = np.array([PALETTE[k % len(PALETTE)] for k in range(weights.shape[1])], np.uint8)
+    return colours[component]
+
+
+def reveal(charts: NDArray[np.uint8], film: Film, t: int) -> NDArray[np.uint8]:
+    """The charts up to instant t, a mark where the dream is left alone, and the present as a line."""
+    shown = charts.copy()
+    now = column(t, film.steps)
+    future = shown[:, now + 1 : WIDTH - GAP]
+    future[...] = np.where((future == np.array(GROUND, np.uint8)).all(-1, keepdims=True), future, TRACK)
+    if film.alone:
+        shown[::4, column(film.alone, film.steps)] = AMBER
+    shown[:-GAP, now] = INK
+    return shown

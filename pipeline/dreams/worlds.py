@@ -1,0 +1,62 @@
+"""The dreams of a run: where they begin, how long they last, and which part of reality is held out to judge them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from agent.agent import Agent
+from agent.dream import Dream
+from agent.seeds import derive
+from envs.dream import DreamSlots
+from envs.spec import EnvSpec
+from rollouts.batches import split
+from rollouts.latents import Latents, LatentStore
+
+from ..session import Session
+
+
+def official(session: Session) -> EnvSpec:
+    """The environment with the step limit of the run's evaluation."""
+    limit = session.config.evaluate.max_steps
+    return session.spec if limit is None else replace(session.spec, max_steps=min(limit, session.spec.max_steps))
+
+
+def held_out(session: Session) -> list[Latents]:
+    """The encoded episodes that the memory was not trained on (the same split as in its training)."""
+    config, store = session.config, LatentStore(session.workspace.folder("encode"))
+    seed = derive(config.seed, "memory")
+    _, held = split(range(config.collect.episodes), config.memory_data.validation, seed)
+    return [store.read(index) for index in held]
+
+
+def first_latents(session: Session) -> torch.Tensor:
+    """Where real episodes began, f32[N,Z]: the first latent of every encoded episode."""
+    store = LatentStore(session.workspace.folder("encode"))
+    indices = store.indices()
+    if not indices:
+        raise ValueError(f"{store.folder} holds no latents to begin dreams at: run frmdn encode --run DIR first")
+    return torch.from_numpy(np.concatenate([store.read_slice(index, 0, 1).mean[:1] for index in indices]))
+
+
+def dream_slots(session: Session, agent: Agent, dream: Dream, slots: int, max_steps: int | None = None) -> DreamSlots:
+    """Dreams that begin as the run's real episodes did, with an empty memory, and show what the controller sees."""
+    return DreamSlots(
+        official(session),
+        dream,
+        dream.initial(first_latents(session)),
+        slots,
+        features=agent.config.features,
+        max_steps=max_steps,
+    )
+
+
+def require(session: Session, *names: str) -> None:
+    """Raise ValueError unless these stages of the run are done."""
+    states = {status.name: status.state for status in session.workspace.status()}
+    missing = [name for name in names if states[name] != "done"]
+    if missing:
+        what = ", ".join(f"{name} ({states[name]})" for name in missing)
+        raise ValueError(f"this needs {what} done first: run frmdn run --out {session.workspace.root}")
