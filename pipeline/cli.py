@@ -145,6 +145,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--backend", choices=("auto", "envpool", "gymnasium"), help="plays the training episodes (default: auto)"
     )
+    run.add_argument("--actions", metavar="SET", help="right, simple or complex, for Super Mario (default: simple)")
     run.add_argument("--baselines", action="store_true", help="evolve vision-only and untrained-memory rivals as well")
     _add_settings(run)
     _add_machine(run)

@@ -50,7 +50,7 @@ class Session:
 
     @cached_property
     def spec(self) -> EnvSpec:
-        return get_spec(self.config.env)
+        return get_spec(self.config.env, world=self.config.world)
 
     def new_vision(self) -> ConvVAE:
         return _initialised(lambda: ConvVAE(self.config.vision), derive(self.config.seed, "vision", "initial"))

@@ -31,7 +31,7 @@ STAGES = (
         "collect",
         "rollouts",
         (),
-        ("env", "seed", "backend", "collect"),
+        ("env", "world", "seed", "backend", "collect"),
         "episodes",
         "play and store episodes",
         "episodes/*.h5",
@@ -62,7 +62,7 @@ STAGES = (
         "evolve",
         "controller",
         ("vision", "memory"),
-        ("env", "seed", "backend", "agent", "search"),
+        ("env", "world", "seed", "backend", "agent", "search"),
         "generations",
         "evolve the controller with CMA-ES",
         "mean.safetensors",
@@ -72,7 +72,7 @@ STAGES = (
         "evaluate",
         "evaluation",
         ("vision", "memory", "evolve"),
-        ("env", "seed", "agent", "evaluate"),
+        ("env", "world", "seed", "agent", "evaluate"),
         "episodes",
         "play held-out seeds of the official environment",
         "../evaluation.json",
@@ -102,10 +102,15 @@ def fingerprints(config: Mapping[str, Any]) -> dict[str, str]:
     """
     prints: dict[str, str] = {}
     for stage in STAGES:
-        settings = {key: config[key] for key in stage.settings}
+        settings = _slice(stage, config)
         inputs = {name: prints[name] for name in stage.inputs}
         prints[stage.name] = digest({"stage": stage.name, "settings": settings, "inputs": inputs})
     return prints
+
+
+def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a stage depends on; run folders from before there was `world` have none."""
+    return {key: config[key] for key in stage.settings if key != "world" or key in config}
 
 
 def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
@@ -113,7 +118,7 @@ def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
 
     Episodes and generations depend on those before them only, so a larger size goes on where a smaller one ended.
     """
-    settings = {key: config[key] for key in stage.settings}
+    settings = _slice(stage, config)
     if stage.grows is None:
         return digest(settings), 0
     section, key = stage.grows.split(".")
