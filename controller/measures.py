@@ -1,4 +1,4 @@
-"""What worlds tell of episodes beside the return, as figures of an evaluation: mean or rate with its interval, or sum."""
+"""What worlds tell of episodes beside the return, as figures of an evaluation: a mean or rate with interval, a sum."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
 from agent.agent import AgentConfig
@@ -80,7 +80,7 @@ class RunConfig:
     search: SearchConfig
     evaluate: EvaluateConfig
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # of collecting and evolving
-    world: WorldConfig = WorldConfig()  # how the environment is played, wherever it is
+    world: WorldConfig = field(default_factory=WorldConfig)  # how the environment is played, wherever it is
 
     def __post_init__(self) -> None:
         if self.memory.latent != self.vision.latent:

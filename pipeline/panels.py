@@ -64,18 +64,27 @@ def _ground(captions: list[str]) -> NDArray[np.uint8]:
 def _strip(record: DriveRecord, t: int, total: float, width: int) -> NDArray[np.uint8]:
     image = Image.new("RGB", (width, STRIP), GROUND)
     draw = ImageDraw.Draw(image)
-    for x, name, value in ((GAP, "return", f"{total:.0f}"), (GAP + 84, "step", f"{t}")):
+    figures = {"return": f"{total:.0f}", "step": f"{t}", **{key: f"{told[t]:.0f}" for key, told in record.told.items()}}
+    for x, (name, value) in zip((GAP, GAP + 74, GAP + 134), figures.items(), strict=False):
         draw.text((x, 8), name, SOFT, font(10), anchor="lm")
         draw.text((x, 27), value, INK, font(18), anchor="lm")
-    action = record.actions[min(t, record.steps - 1)][
-        :SHOWN
-    ]  # the last frame has no action of its own: show the one before
+    action = record.actions[min(t, record.steps - 1)]  # the last frame has no action of its own: the one before
     names = CAR_CONTROLS if record.env.startswith("CarRacing") else tuple(f"a{i}" for i in range(len(action)))
+    if record.names:
+        _named(draw, GAP + PANEL + GAP, record.names[int(action.argmax())])
+        return np.array(image)
+    action = action[:SHOWN]
     left, room = GAP + PANEL, width - 2 * GAP - PANEL
     for i, value in enumerate(action):
         box = (left + GAP + i * room // len(action), room // len(action) - GAP)
         _bar(draw, box, names[i], float(value), (float(record.low[i]), float(record.high[i])))
     return np.array(image)
+
+
+def _named(draw: ImageDraw.ImageDraw, left: int, name: str) -> None:
+    """The chosen action of a world that names its actions."""
+    draw.text((left, 8), "action", SOFT, font(10), anchor="lm")
+    draw.text((left, 27), name, BLUE, font(18), anchor="lm")
 
 
 def _bar(draw: ImageDraw.ImageDraw, box: tuple[int, int], name: str, value: float, limits: tuple[float, float]) -> None:

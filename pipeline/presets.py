@@ -100,6 +100,31 @@ PRESETS: dict[str, Settings] = {
     },
 }
 
+# What a world needs otherwise: start of its id -> preset ("*": every one) -> settings that replace those above.
+WORLDS: dict[str, dict[str, Settings]] = {
+    "SuperMarioBros": {
+        # Mario and his enemies are sixteen pixels wide: a plain VAE of 32 numbers loses them. With seven actions the
+        # controller has a thousand parameters and more, of which a full covariance learns little in tens of generations.
+        "*": {"vision": {"latent": 64, "rarity": 0.5}, "search": {"diagonal": True}},
+        "smoke": {"collect": {"max_steps": 60}, "search": {"stall_steps": 25, "max_steps": 60}},
+        # Under forty minutes on two cores, of which the search takes the most.
+        "quick": {
+            "collect": {"episodes": 240, "max_steps": None},
+            "vision_fit": {"steps": 1500},
+            "memory_data": {"length": 64},
+            "search": {
+                "population": 32,
+                "episodes": 2,
+                "generations": 60,
+                "stall_steps": 40,
+                "seconds": 1500.0,
+                "validate_episodes": 8,
+            },
+            "evaluate": {"episodes": 20},
+        },
+    },
+}
+
 
 def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
     """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones."""
@@ -107,7 +132,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"--preset {name}: no such preset; {hint}choose one of {', '.join(PRESETS)}")
-    table = PRESETS[name]
+    table = _table(name, spec.id)
     vision = VisionConfig(channels=spec.channels, frame_size=spec.frame_size, **table["vision"])
     return RunConfig(
         env=spec.id,
@@ -122,4 +147,15 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         agent=AgentConfig(),
         search=SearchConfig(**table["search"]),
         evaluate=EvaluateConfig(**table["evaluate"]),
+        world=spec.world,
     )
+
+
+def _table(name: str, id: str) -> Settings:
+    """The settings of a preset with what the world of this id replaces in them."""
+    layers = [PRESETS[name]]
+    for start, own in WORLDS.items():
+        if id.startswith(start):
+            layers += [own[key] for key in ("*", name) if key in own]
+    sections = {section for layer in layers for section in layer}
+    return {section: {k: v for layer in layers for k, v in layer.get(section, {}).items()} for section in sections}
