@@ -16,7 +16,7 @@ from .training import bf16_is_fast
 
 WIDTHS = (32, 64, 128, 256)  # channels of the four convolutions, kernel 4, stride 2, no padding
 KERNEL, STRIDE = 4, 2
-COLOURS = 8  # steps of brightness a channel that `rarity_weights` tells apart
+COLOURS = 4  # steps of brightness a channel that `rarity_weights` tells apart
 FAST_WIDTHS = (128, 64, 32, 16)  # channels of the fast decoder, from 1/16 of the frame's side up to 1/2
 
 
@@ -232,18 +232,19 @@ def _unit(frames: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def rarity_weights(pictures: Tensor, power: float) -> Tensor:
-    """Weights f32[B,H,W,1] of the pixels of pictures f32[B,H,W,C] in 0..1: w ~ share^-power, mean 1 over the batch.
+def rarity_weights(pictures: Tensor, amount: float) -> Tensor:
+    """Weights f32[B,H,W,1] of the pixels of pictures f32[B,H,W,C] in 0..1, with mean 1 over the batch.
 
-    `share` is how large a part of the batch's pixels has about this colour (eight steps a channel). A small sprite in a
-    colour of its own is worth little to a squared error, and so is lost first; this makes its pixels dear.
+    (1 - amount) + amount c / sqrt(share), where `share` is how large a part of the batch's pixels has about this colour
+    (four steps a channel) and c makes the mean 1. A small sprite in a colour of its own is worth little to a squared
+    error, and so is lost first; this makes its pixels dear.
     """
     codes = torch.zeros(pictures.shape[:-1], dtype=torch.int64, device=pictures.device)
     for channel in pictures.unbind(-1):
         codes = codes * COLOURS + (channel * (COLOURS - 1e-3)).long()
     counts = torch.bincount(codes.flatten(), minlength=COLOURS ** pictures.shape[-1])
-    weights = counts[codes].float().pow(-power)
-    return (weights / weights.mean()).unsqueeze(-1)
+    weights = counts[codes].float().rsqrt()
+    return (1 - amount + amount * weights / weights.mean()).unsqueeze(-1)
 
 
 def _paper_decoder(config: VisionConfig) -> nn.Sequential:

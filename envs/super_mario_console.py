@@ -139,7 +139,7 @@ def _first_generation(base: Any, library: Any, roms: Any) -> Any:
             value = super().__getitem__(key)
             return int(value) if isinstance(value, np.generic) else value
 
-    class Game(base):  # type: ignore[misc]
+    class Game(base):
         def __init__(self, target: Target) -> None:
             # As the package's own constructors, without its check of the cartridge's header, which overflows.
             self._rom_path = roms.rom_path(False, "vanilla")

@@ -171,10 +171,10 @@ def _read(kind: type[Record], value: Any, where: str) -> Record:
         if key not in known:
             raise ValueError(f"{prefix}{key}: no such setting{_near(key, list(known), prefix)}")
     arguments = {}
-    for name, field in known.items():
+    for name, item in known.items():
         if name in value:
             arguments[name] = _typed(hints[name], value[name], prefix + name)
-        elif field.default is MISSING and field.default_factory is MISSING:
+        elif item.default is MISSING and item.default_factory is MISSING:
             raise ValueError(f"{prefix}{name} is missing: give it a value")
     try:
         return kind(**arguments)

@@ -104,7 +104,7 @@ PRESETS: dict[str, Settings] = {
 WORLDS: dict[str, dict[str, Settings]] = {
     "SuperMarioBros": {
         # Mario and his enemies are sixteen pixels wide: a plain VAE of 32 numbers loses them. With seven actions the
-        # controller has a thousand parameters and more, of which a full covariance learns little in tens of generations.
+        # controller has over a thousand parameters, too many for a full covariance to be learnt in tens of generations.
         "*": {"vision": {"latent": 64, "rarity": 0.5}, "search": {"diagonal": True}},
         "smoke": {"collect": {"max_steps": 60}, "search": {"stall_steps": 25, "max_steps": 60}},
         # Under forty minutes on two cores, of which the search takes the most.

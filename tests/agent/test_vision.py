@@ -241,14 +241,14 @@ def test_first_layer_reads_bytes_exactly() -> None:
 
 
 def test_rare_colours_weigh_more_and_the_mean_weight_is_one() -> None:
-    """A red dot of 4 pixels among 4092 of sky: with power 1 both colours weigh the same in sum."""
+    """A red dot of 4 pixels among 4092 of sky: in full a red pixel weighs sqrt(4092 / 4) as much as one of the sky."""
     pictures = torch.full((1, 64, 64, 3), 0.5)
     pictures[0, 10:12, 10:12] = torch.tensor([1.0, 0.0, 0.0])
-    for power in (0.5, 1.0):
-        weights = rarity_weights(pictures, power)
+    for amount in (0.0, 0.5, 1.0):
+        weights = rarity_weights(pictures, amount)
         assert weights.shape == (1, 64, 64, 1) and weights.mean() == pytest.approx(1.0)
-        ratio = float(weights[0, 10, 10] / weights[0, 0, 0])
-        assert ratio == pytest.approx((4092 / 4) ** power, rel=1e-4)
+        rare, common = float(weights[0, 10, 10]) + amount - 1, float(weights[0, 0, 0]) + amount - 1
+        assert rare == pytest.approx((4092 / 4) ** 0.5 * common, rel=1e-3, abs=1e-6)
     assert torch.equal(rarity_weights(pictures[:, :5], 0.5), torch.ones(1, 5, 64, 1))  # one colour: all alike
 
 
