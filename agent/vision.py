@@ -16,6 +16,7 @@ from .training import bf16_is_fast
 
 WIDTHS = (32, 64, 128, 256)  # channels of the four convolutions, kernel 4, stride 2, no padding
 KERNEL, STRIDE = 4, 2
+COLOURS = 4  # steps of brightness a channel that `rarity_weights` tells apart
 FAST_WIDTHS = (128, 64, 32, 16)  # channels of the fast decoder, from 1/16 of the frame's side up to 1/2
 
 
@@ -31,8 +32,11 @@ class VisionConfig:
     kl_floor: float = 0.5  # nats per latent dimension below which the KL is not pushed any further
     decoder: str = "paper"
     frame_size: int = 64
+    rarity: float = 0.0  # how much more a pixel of a rare colour counts, 0 to 1; 0: as published, all alike
 
     def __post_init__(self) -> None:
+        if not 0 <= self.rarity <= 1:
+            raise ValueError(f"rarity must lie in 0 to 1, not {self.rarity}")
         if self.channels < 1 or self.latent < 1:
             raise ValueError(f"channels and latent must be at least 1, not {self.channels} and {self.latent}")
         if self.kl_floor < 0:
@@ -102,13 +106,19 @@ class ConvVAE(nn.Module):
         """Negative ELBO with a floor under the KL, per image, as published (squared error counts as nats).
 
         sum over pixels of (frame - decode(z))^2 + max(KL(q(z | frame) || N(0, 1)), kl_floor * Z), mean over the batch.
-        Parts: reconstruction, kl (before the floor).
+        With `rarity` each pixel's error has the weight that `rarity_weights` gives it.
+        Parts: reconstruction (weighted), kl (before the floor).
         """
         pictures = _unit(self._checked(frames))
         posterior = self._posterior(pictures)
         mean, std = posterior.loc, posterior.scale
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        reconstruction = F.mse_loss(self.decode(mean + std * noise), pictures, reduction="sum") / len(frames)
+        decoded = self.decode(mean + std * noise)
+        if self.config.rarity:
+            weights = rarity_weights(pictures, self.config.rarity)
+            reconstruction = (weights * (decoded - pictures).square()).sum() / len(frames)
+        else:
+            reconstruction = F.mse_loss(decoded, pictures, reduction="sum") / len(frames)
         kl = 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).sum(1)
         floored = kl.clamp_min(self.config.kl_floor * self.config.latent).mean()
         return Loss(reconstruction + floored, {"reconstruction": reconstruction.detach(), "kl": kl.detach().mean()})
@@ -219,6 +229,22 @@ def _initialise(module: nn.Module) -> None:
 def _unit(frames: Tensor) -> Tensor:
     """Frames as f32 in 0..1."""
     return frames.float().div_(255) if frames.dtype == torch.uint8 else frames
+
+
+@torch.no_grad()
+def rarity_weights(pictures: Tensor, amount: float) -> Tensor:
+    """Weights f32[B,H,W,1] of the pixels of pictures f32[B,H,W,C] in 0..1, with mean 1 over the batch.
+
+    (1 - amount) + amount c / sqrt(share), where `share` is how large a part of the batch's pixels has about this colour
+    (four steps a channel) and c makes the mean 1. A small sprite in a colour of its own is worth little to a squared
+    error, and so is lost first; this makes its pixels dear.
+    """
+    codes = torch.zeros(pictures.shape[:-1], dtype=torch.int64, device=pictures.device)
+    for channel in pictures.unbind(-1):
+        codes = codes * COLOURS + (channel * (COLOURS - 1e-3)).long()
+    counts = torch.bincount(codes.flatten(), minlength=COLOURS ** pictures.shape[-1])
+    weights = counts[codes].float().rsqrt()
+    return (1 - amount + amount * weights / weights.mean()).unsqueeze(-1)
 
 
 def _paper_decoder(config: VisionConfig) -> nn.Sequential:

@@ -21,6 +21,8 @@ from rollouts.collect import PolicyFactory, Progress
 from rollouts.run import Job, Outcome, Runner
 from rollouts.workers import open_pool
 
+from . import measures
+
 BACKEND = "gymnasium"  # the official environment, whatever trained the agent
 SLOTS = 4  # of a worker: the batch of the policy, whose last digits depend on it, so the same for every evaluation
 RESAMPLES = 10_000
@@ -33,6 +35,8 @@ PACKAGES = {
     "ray": ("ray",),
     "opencv": ("opencv-python", "opencv-python-headless"),
     "envpool": ("envpool",),
+    "gym-super-mario-bros": ("gym-super-mario-bros",),
+    "nes-py": ("nes-py",),
 }
 
 
@@ -53,29 +57,39 @@ class EvaluationReport:
     versions: dict[str, str]
     seconds: float
     baselines: dict[str, dict[str, Any]] = field(default_factory=dict)  # reports by name, without `baselines`
+    world: dict[str, str] = field(default_factory=dict)  # what the environment says of itself, e.g. its kind of reward
+    measures: dict[str, Any] = field(default_factory=dict)  # what it tells of episodes; in JSON beside the other keys
 
     def with_baselines(self, reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
         """This report beside others on the same episodes. Raises ValueError where environment or seeds differ."""
         for name, report in reports.items():
-            if (report.env, report.backend, report.seeds) != (self.env, self.backend, self.seeds):
+            mine = (self.env, self.backend, self.seeds, self.world)
+            if (report.env, report.backend, report.seeds, report.world) != mine:
                 raise ValueError(f"baseline {name!r} was evaluated on other episodes: evaluate it again")
         return replace(self, baselines={name: report.flat() for name, report in reports.items()})
 
     def flat(self) -> dict[str, Any]:
-        report = asdict(self)
+        report = self.to_dict()
         del report["baselines"]
         return report
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in JSON; `world` and measures only where the environment has any."""
+        report = asdict(self)
+        if not self.world:
+            del report["world"]
+        return report | report.pop("measures")
+
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> EvaluationReport:
         """Raises ValueError on an unknown or missing key, a wrong type, or lists that do not fit together."""
-        data = json.loads(text)
-        _check(data, {item.name for item in fields(cls)}, "the evaluation")
+        names = {item.name for item in fields(cls)} - {"measures"}
+        data = _read(json.loads(text), names, "the evaluation")
         for name, baseline in data["baselines"].items():
-            _check(baseline, {item.name for item in fields(cls)} - {"baselines"}, f"baseline {name!r}")
+            _read(baseline, names - {"baselines"}, f"baseline {name!r}")
         return cls(**data)
 
 
@@ -128,6 +142,10 @@ def _report(spec: EnvSpec, name: str, outcomes: list[Outcome], seed: int, second
         std=float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0,
         ci95=list(bootstrap_ci(returns, seed)),
         policy=name,
+        world=dict(spec.about),
+        measures=measures.summarise(
+            spec.measures, [outcome.measures for outcome in outcomes], lambda each: bootstrap_ci(each, seed)
+        ),
         versions=versions(),
         seconds=seconds,
     )
@@ -181,14 +199,25 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "versions": (dict,),
     "seconds": _NUMBER,
     "baselines": (dict,),
+    "world": (dict,),
 }
 _ITEMS: dict[str, tuple[type, ...]] = {"seeds": (int,), "returns": _NUMBER, "lengths": (int,), "ci95": _NUMBER}
 
 
-def _check(data: Any, names: set[str], where: str) -> None:
-    if not isinstance(data, dict) or set(data) != names:
-        wrong = sorted(set(data) ^ names) if isinstance(data, dict) else data
-        raise ValueError(f"{where} is no report: missing or unknown {wrong}. Run the evaluation again")
+def _read(data: Any, names: set[str], where: str) -> dict[str, Any]:
+    """A report's JSON, checked, with its measures together and `world` in place."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} is no report: {data}. Run the evaluation again")
+    plain = {"world": {}, **{key: value for key, value in data.items() if key in names}}
+    _check(plain, names, where)
+    extra = {key: value for key, value in data.items() if key not in names}
+    measures.check(extra, plain["episodes"], where)
+    return {**plain, "measures": extra}
+
+
+def _check(data: dict[str, Any], names: set[str], where: str) -> None:
+    if set(data) != names:
+        raise ValueError(f"{where} is no report: missing {sorted(set(data) ^ names)}. Run the evaluation again")
     for name in names:
         if not isinstance(data[name], _TYPES[name]) or isinstance(data[name], bool):
             raise ValueError(f"{name} of {where} is {data[name]!r}. Run the evaluation again")

@@ -50,7 +50,7 @@ def select(size: int, config: SearchConfig, seed: int, state: dict[str, np.ndarr
                 row = int(order[rank])
                 chosen.append(Selected("candidate", g + 1, rank, float(told[row]), theta[row].astype(np.float32)))
 
-    Evolution.resume(size, config, seed, state, watch)
+    Evolution.resume(size, config, seed, state, watch=watch)
     return chosen
 
 

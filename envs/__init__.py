@@ -5,6 +5,8 @@ from __future__ import annotations
 from .counting import CountingEnv, Failure, counting_spec, read_frame
 from .errors import MissingExtra
 from .frames import FrameEnv, FramePipe
+from .measure import Measure
+from .options import WorldConfig
 from .spec import ActionCodec, EnvSpec, get_spec
 from .vector import EnvPoolSlots, GymnasiumSlots, SlotEnv, Step, available_backend, make_slots
 
@@ -17,9 +19,11 @@ __all__ = [
     "FrameEnv",
     "FramePipe",
     "GymnasiumSlots",
+    "Measure",
     "MissingExtra",
     "SlotEnv",
     "Step",
+    "WorldConfig",
     "available_backend",
     "counting_spec",
     "get_spec",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .frames import FrameEnv, FramePipe
+from .measure import Measure
+from .options import WorldConfig
 
 Vectors = NDArray[np.float32]
 DEFAULT_MAX_STEPS = 1000  # for a world that sets no limit of its own
@@ -35,8 +37,11 @@ class ActionCodec:
     rest: tuple[float, ...] = ()  # box only: the action at raw = 0
     n: int = 0  # discrete only
     start: int = 0  # discrete only: the world's name of the first action
+    names: tuple[str, ...] = ()  # what people call the actions (discrete) or their numbers (box); or none
 
     def __post_init__(self) -> None:
+        if self.names and len(self.names) != self.size:
+            raise ValueError(f"{self.size} actions need as many names, not {self.names}")
         if self.kind == "discrete":
             if self.n < 1 or self.low or self.high or self.rest:
                 raise ValueError(f"a discrete codec needs n >= 1 and no low, high or rest, not {self}")
@@ -136,6 +141,10 @@ class EnvSpec:
     idle_reward: float | None = None  # reward of a transition in which nothing is achieved, where that is a constant
     backends: tuple[str, ...] = ("gymnasium",)  # in order of preference
     vector: int = 0  # D > 0: the world shows vectors f32[D] in place of pictures, just as `build` makes them
+    world: WorldConfig = WorldConfig()  # the choices that made this description  # noqa: RUF009
+    measures: tuple[Measure, ...] = ()  # what the world tells of an episode beside its return
+    references: tuple[tuple[str, int], ...] = ()  # (name, action): actions that held down are worth comparing with
+    about: tuple[tuple[str, str], ...] = ()  # what results must say of the world: its package, its kind of reward
 
     def __post_init__(self) -> None:
         for name in ("frame_size", "max_steps", "repeat"):
@@ -145,6 +154,8 @@ class EnvSpec:
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
         if self.vector < 0 or (self.vector and (self.repeat > 1 or self.backends != ("gymnasium",))):
             raise ValueError("vector must be 0 or more, and goes with repeat=1 and backends=('gymnasium',) only")
+        if (self.world.sticky or self.world.pool) and self.backends != ("gymnasium",):
+            raise ValueError("sticky actions and pooled frames are made by backends=('gymnasium',) only")
 
     @property
     def pipe(self) -> FramePipe:
@@ -165,7 +176,8 @@ class EnvSpec:
         if self.vector:
             return inner
         card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
-        return FrameEnv(inner, self.pipe, repeat=self.repeat, seed=seed, spec=card)
+        sticky, pool = self.world.sticky, self.world.pool
+        return FrameEnv(inner, self.pipe, repeat=self.repeat, sticky=sticky, pool=pool, seed=seed, spec=card)
 
 
 def build_gymnasium(id: str, *, max_episode_steps: int, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
@@ -173,17 +185,37 @@ def build_gymnasium(id: str, *, max_episode_steps: int, render_mode: str | None 
     return gymnasium.make(id, render_mode=render_mode, max_episode_steps=max_episode_steps, disable_env_checker=True)
 
 
-def get_spec(id: str, *, repeat: int = 1) -> EnvSpec:
+def get_spec(id: str, *, repeat: int | None = None, world: WorldConfig | None = None) -> EnvSpec:
     """The EnvSpec of an official id: CarRacing-v3 and Doom TakeCover as World Models has them, others by their spaces.
 
-    `repeat` steps of the world make one transition. ValueError: an unknown id (with near names), or observations that
+    `world` says how it is played (None: as it usually is), and `repeat` overrides how many steps of the world make one
+    transition. ValueError: an unknown id (with near names), an option that the world does not offer, observations that
     are no pictures, or actions that are neither a bounded 1-D Box nor Discrete.
     """
-    from . import car_racing, doom  # they need EnvSpec, defined above
+    from . import car_racing, doom, super_mario  # they need EnvSpec, defined above
 
-    if id == car_racing.ID:
-        return car_racing.car_racing_spec(repeat)
-    return doom.take_cover_spec(repeat) if id == doom.ID else _generic_spec(id, repeat)
+    if super_mario.matches(id):
+        world = world or super_mario.DEFAULTS
+        return super_mario.super_mario_spec(id, world if repeat is None else replace(world, repeat=repeat))
+    world = world or WorldConfig()
+    world = world if repeat is None else replace(world, repeat=repeat)
+    check_world(id, world)
+    plain = {car_racing.ID: car_racing.car_racing_spec, doom.ID: doom.take_cover_spec}
+    times = world.repeat or 1
+    spec = plain[id](times) if id in plain else _generic_spec(id, times)
+    if world.sticky or world.pool:
+        spec = replace(spec, backends=("gymnasium",))
+    return replace(spec, world=world, max_steps=min(spec.max_steps, world.max_steps or spec.max_steps))
+
+
+def check_world(id: str, world: WorldConfig) -> None:
+    """Raise ValueError where `world` sets an option that the world of this id does not offer. Makes no environment."""
+    from . import super_mario
+
+    if super_mario.matches(id):
+        super_mario.super_mario_spec(id, world)
+    else:
+        world.refuse(("noops", "stuck", "actions", "reward"), id)
 
 
 def _generic_spec(id: str, repeat: int) -> EnvSpec:

@@ -44,6 +44,9 @@ class SlotEnv(Protocol):
     def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
         """One step of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
 
+    def measures(self, slot: int) -> dict[str, float]:
+        """What the world tells of the episode in this slot, as far as it has come: `spec.measures` by name."""
+
     def close(self) -> None:
         """Let the environments go."""
 
@@ -78,6 +81,10 @@ class Slots:
     def __init__(self, spec: EnvSpec, slots: int) -> None:
         self.spec, self.slots = spec, slots
         self._alive = np.zeros(slots, bool)
+
+    def measures(self, slot: int) -> dict[str, float]:
+        """Nothing, where the back end has no such thing."""
+        return {}
 
     def _check_start(self, slot: int, seed: int) -> None:
         if not 0 <= slot < self.slots:
@@ -121,10 +128,11 @@ class GymnasiumSlots(Slots):
     def __init__(self, spec: EnvSpec, slots: int) -> None:
         super().__init__(spec, slots)
         self._envs: list[gymnasium.Env[Any, Any]] = [spec.make() for _ in range(slots)]
+        self._infos: list[dict[str, Any]] = [{} for _ in range(slots)]
 
     def start(self, slot: int, seed: int) -> NDArray[Any]:
         self._check_start(slot, seed)
-        frame, _ = self._envs[slot].reset(seed=seed)
+        frame, self._infos[slot] = self._envs[slot].reset(seed=seed)
         self._alive[slot] = True
         return frame
 
@@ -134,9 +142,12 @@ class GymnasiumSlots(Slots):
         out = self._blank(len(slots))
         for row, slot in enumerate(slots.tolist()):
             action = int(native[row]) if self.spec.action.kind == "discrete" else native[row]
-            frame, out.rewards[row], out.terminated[row], out.truncated[row], _ = self._envs[slot].step(action)
-            out.frames[row] = frame
+            frame, out.rewards[row], out.terminated[row], out.truncated[row], info = self._envs[slot].step(action)
+            out.frames[row], self._infos[slot] = frame, info
         return self._done(slots, out)
+
+    def measures(self, slot: int) -> dict[str, float]:
+        return {measure.name: float(self._infos[slot][measure.key]) for measure in self.spec.measures}
 
     def close(self) -> None:
         for env in self._envs:

@@ -21,7 +21,7 @@ from controller.evolve import evolve
 from envs.spec import EnvSpec
 from envs.vector import make_slots
 from rollouts.collect import PolicyFactory
-from rollouts.policy import AgentPolicy, Policy, RandomPolicy
+from rollouts.policy import AgentPolicy, HeldPolicy, Policy, RandomPolicy
 from rollouts.run import Outcome, Runner, StallRule
 
 from .dreaming import keep, kept_text, searched
@@ -39,7 +39,8 @@ def run_evolve(session: Session, work: Work) -> Result:
     agent = session.agent()
     evolution = search(session, agent, work, derive(session.seed, "evolve"), dreams=session.dreams)
     shape = {"inputs": agent.controller.inputs, "outputs": agent.controller.outputs, "size": agent.controller.size}
-    write_json(work.folder / "agent.json", {"controller": shape, "config": asdict(agent.config)})
+    about = {"controller": shape, "config": asdict(agent.config), "world": dict(session.spec.about)}
+    write_json(work.folder / "agent.json", about)
     last = History(work.folder / "history.jsonl", "generation").read()[-1]
     text = f"{evolution.generation} generations, population mean {last['mean']:.0f}, its best {last['best']:.0f}"
     return Result(evolution.generation, text + kept_text(work.folder))
@@ -93,7 +94,7 @@ def search_runner(spec: EnvSpec, agent: Agent, config: SearchConfig, backend: st
 def run_evaluate(session: Session, work: Work) -> Result:
     config = session.config.evaluate
     report = measure(session, work, config.episodes, config.baselines)
-    write_json(session.workspace.root / "evaluation.json", asdict(report))
+    write_json(session.workspace.root / "evaluation.json", report.to_dict())
     low, high = report.ci95
     text = f"mean return {report.mean:.0f} ± {report.std:.0f} over {report.episodes} episodes"
     random = report.baselines["random"]["mean"]
@@ -103,8 +104,10 @@ def run_evaluate(session: Session, work: Work) -> Result:
 def measure(session: Session, work: Work, episodes: int, baselines: bool) -> EvaluationReport:
     """Evaluate the agent and its baselines on the same held-out seeds."""
     agent = session.kept.agent()
-    theta = session.kept.theta(agent)
-    contenders: dict[str, PolicyFactory] = {"agent": agent_policy(agent, theta), "random": random_policy}
+    contenders: dict[str, PolicyFactory] = {
+        "agent": agent_policy(agent, session.kept.theta(agent)),
+        **fixed_policies(session),
+    }
     if baselines:
         contenders |= {name: _baseline(session, name, agent) for name in BASELINES}
     work.report(0, episodes * len(contenders), "")
@@ -131,13 +134,14 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
 
 
 def _played(session: Session, work: Work, name: str) -> Path:
-    """Where the episodes of a contender are kept: those of the random policy beside the stage, for another agent of
-    this run changes nothing about them. Another world or step limit does, so both are in the name."""
-    if name != "random":
+    """Where the episodes of a contender are kept: those of fixed policies beside the stage, for another agent of this
+    run changes nothing about them. Another world or step limit does, so both are in the name."""
+    if name not in fixed_policies(session):
         return work.folder / f"{name}.jsonl"
     official = _official(session)
-    key = digest({"env": official.id, "max_steps": official.max_steps})[:8]
-    return session.workspace.root / "baselines" / f"random-{key}.jsonl"
+    world = {"world": [asdict(official.world), official.about]} if official.about else {}
+    key = digest({"env": official.id, "max_steps": official.max_steps, **world})[:8]
+    return session.workspace.root / "baselines" / f"{name}-{key}.jsonl"
 
 
 def agent_policy(agent: Agent, theta: np.ndarray) -> PolicyFactory:
@@ -149,8 +153,18 @@ def _play(agent: Agent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
     return AgentPolicy(agent, slots, theta)
 
 
+def fixed_policies(session: Session) -> dict[str, PolicyFactory]:
+    """The rivals that learn nothing: random actions, and those that the world names as worth holding down."""
+    held: dict[str, PolicyFactory] = {name: partial(_hold, action) for name, action in session.spec.references}
+    return {"random": random_policy, **held}
+
+
 def random_policy(spec: EnvSpec, slots: int) -> Policy:
     return RandomPolicy(spec.action)
+
+
+def _hold(action: int, spec: EnvSpec, slots: int) -> Policy:
+    return HeldPolicy(spec.action, action)
 
 
 def _official(session: Session) -> EnvSpec:
@@ -182,7 +196,8 @@ def _baseline_clock(session: Session, folder: Path) -> StageClock:
     """A rival depends on the trained vision and on the search; what belongs to other ones is removed."""
     inputs: Mapping[str, Any] = {"vision": session.workspace.inputs("evolve")["vision"]}
     plain = session.workspace.read_config()
-    fingerprint = digest({key: plain[key] for key in ("env", "seed", "backend", "agent", "search", "memory")})
+    keys = ("env", "world", "seed", "backend", "agent", "search", "memory")
+    fingerprint = digest({key: plain[key] for key in keys if key in plain})
     begun = folder / "begun.json"
     record = read_json(begun) if begun.exists() else None
     if record is None or (record["fingerprint"], record["inputs"]) != (fingerprint, inputs):

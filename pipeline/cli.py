@@ -155,6 +155,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "--rounds", type=_positive, metavar="N", dest="rounds.count", help="collect, train on and evolve so often"
     )
     _add_dream(run)
+    run.add_argument("--actions", metavar="SET", help="right, simple or complex, for Super Mario (default: simple)")
     run.add_argument("--baselines", action="store_true", help="evolve vision-only and untrained-memory rivals as well")
     _add_settings(run)
     _add_machine(run)

@@ -117,9 +117,10 @@ def _requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, A
     if options.command != "run":
         workspace.require()
         return _override(workspace.read_config(), settings)
-    for key, value in (("seed", options.seed), ("memory.density", options.memory), ("backend", options.backend)):
-        if value is not None:
-            settings.append(f"{key}={value}")
+    flags = (("seed", "seed"), ("memory.density", "memory"), ("backend", "backend"), ("world.actions", "actions"))
+    for key, flag in flags:
+        if getattr(options, flag) is not None:
+            settings.append(f"{key}={getattr(options, flag)}")
     if options.baselines:
         settings.append("evaluate.baselines=true")
     if exists and options.preset is None:
@@ -206,7 +207,7 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
         f"evaluate  mean return {report.mean:.0f} (95 %: {low:.0f} to {high:.0f}); evaluation.json is unchanged"
     )
     if options.json:
-        _print_json(asdict(report))
+        _print_json(report.to_dict())
     return 0
 
 

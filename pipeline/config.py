@@ -16,6 +16,8 @@ from agent.training import FitConfig
 from agent.vision import VisionConfig
 from controller.dreaming import DreamConfig
 from controller.evolution import SearchConfig
+from envs.options import WorldConfig
+from envs.spec import check_world, get_spec
 from rollouts.collect import CollectConfig
 
 Record = TypeVar("Record")
@@ -109,6 +111,7 @@ class RunConfig:
     backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # of collecting and evolving
     dream: DreamConfig = field(default_factory=DreamConfig)
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
+    world: WorldConfig = field(default_factory=WorldConfig)  # how the environment is played, wherever it is
 
     def __post_init__(self) -> None:
         if self.memory.latent != self.vision.latent:
@@ -118,6 +121,7 @@ class RunConfig:
             )
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}")
+        check_world(self.env, self.world)
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:
@@ -152,6 +156,9 @@ def override(value: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any
     for key, item in chosen.items():
         section, _, name = key.rpartition(".")
         (result[section] if section else result)[name] = item
+    if "world.actions" in chosen and "memory.action" not in chosen:
+        world = _read(WorldConfig, result["world"], "world")
+        result["memory"]["action"] = get_spec(result["env"], world=world).action.size
     return to_json(from_json(result))
 
 

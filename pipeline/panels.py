@@ -64,11 +64,15 @@ def _ground(captions: list[str]) -> NDArray[np.uint8]:
 def _strip(record: DriveRecord, t: int, total: float, width: int) -> NDArray[np.uint8]:
     image = Image.new("RGB", (width, STRIP), GROUND)
     draw = ImageDraw.Draw(image)
-    for x, name, value in ((GAP, "return", f"{total:.0f}"), (GAP + 84, "step", f"{t}")):
+    figures = {"return": f"{total:.0f}", "step": f"{t}", **{key: f"{told[t]:.0f}" for key, told in record.told.items()}}
+    for x, (name, value) in zip((GAP, GAP + 74, GAP + 134), figures.items(), strict=False):
         draw.text((x, 8), name, SOFT, font(10), anchor="lm")
         draw.text((x, 27), value, INK, font(18), anchor="lm")
     action = record.actions[min(t, record.steps - 1)]  # the last frame has no action of its own: show the one before
-    controls(draw, record.env, action, (record.low, record.high), (GAP + PANEL, width - 2 * GAP - PANEL))
+    if record.names:
+        _named(draw, GAP + PANEL + GAP, record.names[int(action.argmax())])
+    else:
+        controls(draw, record.env, action, (record.low, record.high), (GAP + PANEL, width - 2 * GAP - PANEL))
     return np.array(image)
 
 
@@ -85,6 +89,12 @@ def controls(
     for i, value in enumerate(action):
         box = (left + GAP + i * room // len(action), room // len(action) - GAP)
         _bar(draw, box, names[i], float(value), (float(limits[0][i]), float(limits[1][i])))
+
+
+def _named(draw: ImageDraw.ImageDraw, left: int, name: str) -> None:
+    """The chosen action of a world that names its actions."""
+    draw.text((left, 8), "action", SOFT, font(10), anchor="lm")
+    draw.text((left, 27), name, BLUE, font(18), anchor="lm")
 
 
 def _bar(draw: ImageDraw.ImageDraw, box: tuple[int, int], name: str, value: float, limits: tuple[float, float]) -> None:

@@ -56,7 +56,7 @@ class Session:
 
     @cached_property
     def spec(self) -> EnvSpec:
-        return get_spec(self.config.env)
+        return get_spec(self.config.env, world=self.config.world)
 
     # Rounds: a folder of a further round goes on from those before it
 

@@ -31,7 +31,7 @@ STAGES = (
         "collect",
         "rollouts",
         (),
-        ("env", "seed", "backend", "collect"),
+        ("env", "world", "seed", "backend", "collect"),
         "episodes",
         "play and store episodes",
         "episodes/*.h5",
@@ -63,7 +63,7 @@ STAGES = (
         "evolve",
         "controller",
         ("vision", "memory"),
-        ("env", "seed", "backend", "agent", "search", "dream"),
+        ("env", "world", "seed", "backend", "agent", "search", "dream"),
         "generations",
         "evolve the controller with CMA-ES",
         "mean.safetensors",
@@ -73,7 +73,7 @@ STAGES = (
         "evaluate",
         "evaluation",
         ("vision", "memory", "evolve"),
-        ("env", "seed", "agent", "evaluate"),
+        ("env", "world", "seed", "agent", "evaluate"),
         "episodes",
         "play held-out seeds of the official environment",
         "../evaluation.json",
@@ -174,5 +174,7 @@ def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
             value = {name: item for name, item in value.items() if (f"{key}.{name}", item) not in LATER.items()}
         if key == "dream" and (value is None or value["world"] == "reality"):
             continue  # how dreams would be matters to nobody
+        if key == "world" and all(item is None for item in (value or {}).values()):
+            continue  # played as it usually is
         found[key] = value
     return found

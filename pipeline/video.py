@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from agent.agent import Agent, AgentState
 from controller.evaluate import SLOTS
 from envs.spec import EnvSpec
-from envs.vector import make_slots
+from envs.vector import SlotEnv, Step, make_slots
 from rollouts.episode import Episode
 from rollouts.policy import AgentPolicy
 from rollouts.run import Job, Runner, run_episodes
@@ -49,6 +49,8 @@ class DriveRecord:
     rewards: NDArray[np.float32]  # [T]
     low: NDArray[np.float32]  # [A], range of each action
     high: NDArray[np.float32]  # [A]
+    names: tuple[str, ...] = ()  # of the actions, where the world names them
+    told: dict[str, NDArray[np.float64]] = field(default_factory=dict)  # [T+1] each: what the world measures, by name
 
     @property
     def steps(self) -> int:
@@ -72,6 +74,30 @@ class Watcher(AgentPolicy):
         return actions
 
 
+class Listener:
+    """A world of one slot that keeps what it tells of its episode after each step."""
+
+    def __init__(self, world: SlotEnv) -> None:
+        self.world, self.spec, self.slots, self.backend = world, world.spec, world.slots, world.backend
+        self.told: list[dict[str, float]] = []
+
+    def start(self, slot: int, seed: int) -> NDArray[np.uint8]:
+        frame = self.world.start(slot, seed)
+        self.told = [self.measures(slot)]
+        return frame
+
+    def step(self, slots: NDArray[np.int64], actions: NDArray[np.float32]) -> Step:
+        step = self.world.step(slots, actions)
+        self.told.append(self.measures(0))
+        return step
+
+    def measures(self, slot: int) -> dict[str, float]:
+        return self.world.measures(slot)
+
+    def close(self) -> None:
+        self.world.close()
+
+
 def record_agent(
     agent: Agent, theta: Tensor | NDArray[np.floating], spec: EnvSpec, seed: int, max_steps: int | None = None
 ) -> DriveRecord:
@@ -80,7 +106,8 @@ def record_agent(
     theta f32[N] are the controller's parameters. `max_steps` ends the episode early; None: the environment's limit.
     """
     watcher = Watcher(agent, np.asarray(theta, np.float32))
-    runner = Runner(make_slots(spec, 1, "gymnasium"), watcher, max_steps=max_steps, record=lambda episode: episode)
+    world = Listener(make_slots(spec, 1, "gymnasium"))
+    runner = Runner(world, watcher, max_steps=max_steps, record=lambda episode: episode)
     try:
         (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
     finally:
@@ -91,9 +118,10 @@ def record_agent(
     discrete = spec.action.kind == "discrete"
     low = np.zeros(spec.action.size, np.float32) if discrete else np.asarray(spec.action.low, np.float32)
     high = np.ones(spec.action.size, np.float32) if discrete else np.asarray(spec.action.high, np.float32)
-    return DriveRecord(
-        spec.id, seed, episode.frames, reconstructions, expected, episode.actions, episode.rewards, low, high
-    )
+    pictures = (episode.frames, reconstructions, expected)
+    shown = [measure.name for measure in spec.measures if measure.kind == "mean"]
+    told = {name: np.array([values[name] for values in world.told]) for name in shown}
+    return DriveRecord(spec.id, seed, *pictures, episode.actions, episode.rewards, low, high, spec.action.names, told)
 
 
 def reconstruct(agent: Agent, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

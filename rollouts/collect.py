@@ -108,7 +108,7 @@ def make_runner(
 ) -> Runner:
     """What a worker builds for itself: the environments, the policy and the encoding of finished episodes."""
     world = make_slots(spec, slots, backend)
-    about = {"env": spec.id, "backend": world.backend, "policy": policy}
+    about = {"env": spec.id, "backend": world.backend, "policy": policy, **dict(spec.about)}
     return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
 
 

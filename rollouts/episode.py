@@ -89,7 +89,7 @@ def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> 
 
     Args:
         episode: what to write.
-        about: where it comes from; of the keys `env`, `backend` and `policy`, those that are known.
+        about: where it comes from: `env`, `backend`, `policy`, and what the world says of itself (`EnvSpec.about`).
     """
     with h5py.File(f"encode-{next(_names)}", "w", driver="core", backing_store=False, libver=LIBRARY) as file:
         file.attrs.update(format=FORMAT, version=VERSION, seed=episode.seed, steps=episode.steps, total=episode.total)

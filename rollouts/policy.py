@@ -71,6 +71,20 @@ class RandomPolicy(NoisePolicy):
             yield self.codec.sample(rng, CHUNK)
 
 
+class HeldPolicy(NoisePolicy):
+    """One action of a discrete world, held down from the first step to the last."""
+
+    def __init__(self, codec: ActionCodec, action: int) -> None:
+        super().__init__(codec)
+        if codec.kind != "discrete" or not 0 <= action < codec.n:
+            raise ValueError(f"action {action} cannot be held: the world takes {codec.n} discrete actions")
+        self.vector = np.eye(codec.n, dtype=np.float32)[action]
+
+    def chunks(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        while True:
+            yield np.broadcast_to(self.vector, (CHUNK, self.codec.size))
+
+
 class BrownianPolicy(NoisePolicy):
     """Actions that wander: a random walk of the raw outputs that a controller would give, or a sticky discrete choice.
 

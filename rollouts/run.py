@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class Outcome:
     truncated: bool  # by the environment, by max_steps or by the stall rule
     stalled: bool
     payload: Any = None
+    measures: dict[str, float] = field(default_factory=dict)  # what the world tells beside the return, by name
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,9 @@ class Runner:
         payload = None
         if self._tape and self.record:
             payload = self.record(self._tape.cut(slot, steps, terminated, not terminated, job.seed))
-        return Outcome(job.index, job.seed, job.candidate, total, steps, terminated, not terminated, stalled, payload)
+        told = self.world.measures(slot) if self.world.spec.measures else {}
+        ends = terminated, not terminated, stalled
+        return Outcome(job.index, job.seed, job.candidate, total, steps, *ends, payload, told)
 
     def _name(self, slot: int) -> str:
         job = self._jobs[slot]

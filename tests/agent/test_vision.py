@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import agent.vision
 from agent.seeds import generator
 from agent.training import bf16_is_fast
-from agent.vision import ConvVAE, VisionConfig
+from agent.vision import ConvVAE, VisionConfig, rarity_weights
 
 BOTH = pytest.mark.parametrize("decoder", ["paper", "fast"])
 
@@ -238,3 +238,30 @@ def test_first_layer_reads_bytes_exactly() -> None:
     direct = F.conv2d(x.double() / 255, vision.convolutions[0].weight.double(), vision.convolutions[0].bias.double(), 2)
     tolerance = 0.01 if bf16_is_fast(x.device) else 1e-5
     assert float((folded - direct).detach().abs().max()) < tolerance
+
+
+def test_rare_colours_weigh_more_and_the_mean_weight_is_one() -> None:
+    """A red dot of 4 pixels among 4092 of sky: in full a red pixel weighs sqrt(4092 / 4) as much as one of the sky."""
+    pictures = torch.full((1, 64, 64, 3), 0.5)
+    pictures[0, 10:12, 10:12] = torch.tensor([1.0, 0.0, 0.0])
+    for amount in (0.0, 0.5, 1.0):
+        weights = rarity_weights(pictures, amount)
+        assert weights.shape == (1, 64, 64, 1) and weights.mean() == pytest.approx(1.0)
+        rare, common = float(weights[0, 10, 10]) + amount - 1, float(weights[0, 0, 0]) + amount - 1
+        assert rare == pytest.approx((4092 / 4) ** 0.5 * common, rel=1e-3, abs=1e-6)
+    assert torch.equal(rarity_weights(pictures[:, :5], 0.5), torch.ones(1, 5, 64, 1))  # one colour: all alike
+
+
+def test_rarity_moves_the_loss_towards_the_sprite() -> None:
+    """The weighted error of a picture without its dot is larger, and no rarity is the published loss to the bit."""
+    torch.manual_seed(0)
+    frames = torch.full((2, 64, 64, 3), 128, dtype=torch.uint8)
+    frames[:, 10:12, 10:12] = torch.tensor([255, 0, 0], dtype=torch.uint8)
+    plain = ConvVAE(VisionConfig(decoder="fast"))
+    weighted = ConvVAE(VisionConfig(decoder="fast", rarity=0.5))
+    weighted.load_state_dict(plain.state_dict())
+    losses = [model.loss(frames, torch.Generator().manual_seed(0)) for model in (plain, weighted)]
+    assert losses[1].parts["reconstruction"] > losses[0].parts["reconstruction"]
+    assert losses[1].parts["kl"] == losses[0].parts["kl"]
+    with pytest.raises(ValueError, match="rarity"):
+        VisionConfig(rarity=2.0)

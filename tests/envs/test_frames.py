@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs import CountingEnv, FrameEnv, FramePipe, read_frame
+from envs import CountingEnv, FrameEnv, FramePipe, WorldConfig, counting_spec, get_spec, read_frame
+from envs.spec import check_world
 
 
 def area(picture: np.ndarray, size: int) -> np.ndarray:
@@ -61,3 +62,45 @@ def test_frames_are_what_the_environment_observes():
     env = FrameEnv(CountingEnv(), FramePipe(32), seed=0)
     assert env.unwrapped is env and isinstance(env, gymnasium.Env)
     assert env.reset()[0] in env.observation_space and env.observation_space.shape == (32, 32, 3)
+
+
+def taken(sticky: float, seed: int, steps: int = 200) -> list[float]:
+    """The actions 0, 1, 2, ... that the world really got, read from the spy's rewards."""
+    env = FrameEnv(CountingEnv(length=steps, discrete=steps), FramePipe(), sticky=sticky)
+    env.reset(seed=seed)
+    return [2 * (env.step(t)[1] - t) for t in range(steps)]
+
+
+def test_a_sticky_action_is_the_one_before_as_often_as_asked_for():
+    assert taken(0.0, 1) == list(range(200))
+    got = taken(0.25, 1)
+    assert got[0] == 0.0  # nothing was before the first
+    stuck = [t for t in range(1, 200) if got[t] != t]
+    assert all(got[t] == got[t - 1] for t in stuck) and 30 < len(stuck) < 70
+    assert got == taken(0.25, 1) != taken(0.25, 2)
+
+
+def test_a_pooled_frame_is_the_brighter_of_the_last_two_pictures():
+    """Frame t of the spy has the low byte of t in its last band; with repeat 2 that of t - 1 or t is shown."""
+    env = FrameEnv(CountingEnv(length=300), FramePipe(), repeat=2, pool=True)
+    env.reset(seed=3)
+    lows = [int(env.step(np.zeros(2, np.float32))[0][-1, 0, 0]) for _ in range(129)]
+    assert lows[:3] == [2, 4, 6]
+    assert lows[126:] == [254, 255, 2]  # of 253 and 254, 255 and 256, 257 and 258
+
+
+def test_options_reach_the_environment_and_leave_envpool_out():
+    world = WorldConfig(repeat=4, sticky=0.25, pool=True, max_steps=30)
+    spec = get_spec("CarRacing-v3", world=world)
+    assert (spec.repeat, spec.max_steps, spec.backends, spec.world) == (4, 30, ("gymnasium",), world)
+    env = spec.make()
+    assert (env.repeat, env.sticky, env.pool) == (4, 0.25, True)
+    env.close()
+    assert get_spec("CarRacing-v3").backends == ("envpool", "gymnasium") and counting_spec().world == WorldConfig()
+
+
+def test_an_option_that_a_world_does_not_offer_is_named():
+    with pytest.raises(ValueError, match="CarRacing-v3 does not offer the option actions"):
+        check_world("CarRacing-v3", WorldConfig(actions="simple"))
+    with pytest.raises(ValueError, match="sticky must be a chance"):
+        WorldConfig(sticky=1.0)
