@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,18 @@ DATA_SEED = 0  # root of the episodes' seeds: all variants and all seeds learn f
 SLOTS = 64
 SAMPLES = 4  # generated trajectories of each test trajectory
 LOG_EVERY, CHECKPOINT_EVERY, VALIDATE_EVERY = 20, 100, 200  # updates
+
+
+class Clock:
+    """Seconds of work, on the wall and of the processor, on top of those of an earlier record."""
+
+    def __init__(self, past: Mapping[str, Any]) -> None:
+        self.wall = float(past.get("seconds", 0.0)) - time.monotonic()
+        self.cpu = float(past.get("cpu_seconds", 0.0)) - time.process_time()
+
+    def read(self) -> dict[str, float]:
+        times = {"seconds": self.wall + time.monotonic(), "cpu_seconds": self.cpu + time.process_time()}
+        return {name: round(value, 3) for name, value in times.items()}
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,11 @@ def new_model(settings: StateSpaceSettings, data: Data, seed: int) -> StateSpace
         observation=data.train.observations.shape[-1],
         control=data.train.controls.shape[-1],
         latent=settings.latent,
+        matrices=settings.matrices,
+        hidden=settings.hidden,
+        width=settings.width,
         lookahead=settings.lookahead,
+        recognition=settings.recognition,  # type: ignore[arg-type]
         shared_scale=settings.observation == "pixels",
         steps=settings.length,
     )
@@ -89,8 +106,8 @@ def load_seed(settings: StateSpaceSettings, data: Data, seed: int, out: Path) ->
 
 def train_seed(
     settings: StateSpaceSettings, data: Data, seed: int, folder: Path, progress: Progress
-) -> tuple[StateSpace, float]:
-    """Train from the last checkpoint on, on one thread; the model, and its seconds of work over all resumes."""
+) -> tuple[StateSpace, dict[str, float]]:
+    """Train from the last checkpoint on, on one thread; the model, and the times of its work over all resumes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it brings
     try:
@@ -101,11 +118,11 @@ def train_seed(
 
 def _train(
     settings: StateSpaceSettings, data: Data, seed: int, folder: Path, progress: Progress
-) -> tuple[StateSpace, float]:
+) -> tuple[StateSpace, dict[str, float]]:
     model, path = new_model(settings, data, seed), folder / "checkpoint.safetensors"
     state, history = load_checkpoint(path), History(folder / "history.jsonl", "step")
     past = history.cut(state.step if state else 0)
-    before, begun = float(past[-1]["seconds"]) if past else 0.0, time.monotonic()
+    clock = Clock(past[-1] if past else {})
     root = derive(seed, "statespace", "fit")
     batches = TrajectoryBatches(data.train, settings.batch, root, round(settings.annealing * settings.updates))
     config = FitConfig(
@@ -120,7 +137,7 @@ def _train(
     with progress.task(f"seed {seed}", "updates") as task:
 
         def log(line: dict[str, float]) -> None:
-            history.append({**line, "seconds": round(before + time.monotonic() - begun, 3)})
+            history.append({**line, **clock.read()})
             if "bound" in line:
                 note = f"bound {line['bound']:.1f}, KL {line['kl']:.2f}"
                 task.update(int(line["step"]), config.steps, note)
@@ -139,7 +156,7 @@ def _train(
             validate=lambda: validate(model, data.validation, root),
         )
     save_model(folder, model)
-    return model, before + time.monotonic() - begun
+    return model, clock.read()
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from .recognition import InitialRecognition, Noise, StepFlow, StepRecognition, T
 from .transition import GaussianTransition, LocallyLinear, Step
 
 Variant = Literal["dvbf", "gaussian", "iaf-step", "iaf-trajectory"]
+Recognition = Literal["filter", "smooth"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class StateSpaceConfig:
     matrices: int = 16  # M of the locally linear transition
     hidden: int = 64  # width of the networks inside the walk through time; 0 makes all networks linear
     width: int = 128  # width of the networks that see all times at once
+    recognition: Recognition = "filter"  # of w_t: from x_t, or "smooth" from x_t .. x_T; iaf-trajectory sees all anyway
     lookahead: int = 0  # L: how many observations after the first one the initial state is inferred from
     shared_scale: bool = False  # one standard deviation for all observed numbers (pictures), or one for each
     reward_scale: float = 8.0  # size of a typical reward, so that its error weighs no more than the bound
@@ -38,6 +40,8 @@ class StateSpaceConfig:
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant must be one of {', '.join(get_args(Variant))}, not {self.variant!r}")
+        if self.recognition not in get_args(Recognition):
+            raise ValueError(f"recognition must be one of {', '.join(get_args(Recognition))}, not {self.recognition!r}")
         least = {"hidden": 0, "lookahead": 0}
         for name in ("observation", "control", "latent", "matrices", "hidden", "width", "lookahead", "steps"):
             if getattr(self, name) < least.get(name, 1):
@@ -82,8 +86,8 @@ class StateSpace(nn.Module):
             self.recognition = TrajectoryRecognition(sizes, max(narrow, 8), c.steps)
         else:
             sizes = (c.observation, c.latent, c.control)
-            self.recognition = StepRecognition(sizes, c.latent, max(narrow, 8), later)
-        self.reward = MLP(c.latent + c.control, 1, (c.width, c.width))
+            self.recognition = StepRecognition(sizes, c.latent, max(narrow, 8), later, c.recognition == "smooth")
+        self.reward = MLP(c.latent + c.control, 1, (max(narrow, 8),) * 2)
 
     def loss(self, batch: Trajectories, generator: torch.Generator | None = None) -> Loss:
         """Minus the bound, in nats per observation, with the KL weighted by `batch.kl_weight`, plus the reward's error.
@@ -112,25 +116,28 @@ class StateSpace(nn.Module):
             whole = self.recognition(self.initial(x, u), x, u, epsilon)
             return Path(self.unroll(self.begin(whole.value[:, 0]), u, whole.value[:, 1:]), *whole)
         noise: Noise = self.initial(x, u).at(epsilon[:, 0])
-        z, seen = self.begin(noise.value), self.recognition.look(x[:, 1:])
-        states, noises = [z], [noise]
-        for control, eye, normal in zip(u.unbind(1), seen.unbind(1), epsilon[:, 1:].unbind(1), strict=True):
-            z, noise = self._recognise(z, control, eye, normal)
+        z, seen, steered = self.begin(noise.value), self.recognition.look(x[:, 1:], u), self.transition.steer(u)
+        states, raws = [z], []
+        for control, eye, normal in zip(steered.unbind(1), seen.unbind(1), epsilon[:, 1:].unbind(1), strict=True):
+            z, raw = self._recognise(self.recognition, z, control, eye, normal)
             states.append(z)
-            noises.append(noise)
-        values, kls, ratios = (torch.stack(part, 1) for part in zip(*noises, strict=True))
-        return Path(torch.stack(states, 1), values, kls.sum(1), ratios.sum(1))
+            raws.append(raw)
+        later: Noise = self.recognition.read(torch.stack(raws, 1)).at(epsilon[:, 1:])  # all costs at once
+        values = torch.cat((noise.value.unsqueeze(1), later.value), 1)
+        return Path(
+            torch.stack(states, 1), values, noise.kl + later.kl.sum(1), noise.log_ratio + later.log_ratio.sum(1)
+        )
 
     def unroll(self, z: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """The states [B,T+1,Z] that z_0 [B,Z], controls [B,T,A] and noise w_1 .. w_T [B,T,W] make: generation."""
         states = [z]
-        for control, w in zip(u.unbind(1), noise.unbind(1), strict=True):
-            states.append(self.step(states[-1], control).at(w))
+        for steered, w in zip(self.transition.steer(u).unbind(1), noise.unbind(1), strict=True):
+            states.append(self.transition(states[-1], steered).at(w))
         return torch.stack(states, 1)
 
     def step(self, z: Tensor, u: Tensor) -> Step:
         """What follows states z [B,Z] under controls u [B,A]."""
-        step: Step = self.transition(z, u)
+        step: Step = self.transition(z, self.transition.steer(u))
         return step
 
     def initial_state(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Tensor:
@@ -144,11 +151,13 @@ class StateSpace(nn.Module):
 
         Raises ValueError for iaf-trajectory, whose posterior needs the whole trajectory.
         """
-        if not isinstance(self.recognition, StepRecognition):
+        if not isinstance(self.recognition, StepRecognition) or self.recognition.later is not None:
             raise ValueError(
-                "iaf-trajectory cannot filter: its posterior sees the whole trajectory; use another variant"
+                "a model cannot filter if its posterior sees later observations, as iaf-trajectory and smooth "
+                "recognition do: use another variant, or recognition filter"
             )
-        return self._recognise(z, u, self.recognition.look(x), torch.zeros_like(z))[0]
+        seen = self.recognition.look(x.unsqueeze(1), u.unsqueeze(1)).squeeze(1)
+        return self._recognise(self.recognition, z, self.transition.steer(u), seen, torch.zeros_like(z))[0]
 
     @torch.no_grad()
     def generate(self, x: Tensor, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -167,7 +176,9 @@ class StateSpace(nn.Module):
         reward: Tensor = self.reward(torch.cat((z, u), -1)).squeeze(-1)
         return self.config.reward_scale * reward
 
-    def _recognise(self, z: Tensor, u: Tensor, seen: Tensor, epsilon: Tensor) -> tuple[Tensor, Noise]:
-        step = self.step(z, u)
-        noise: Noise = self.recognition(seen, step.mean, z, u).at(epsilon)
-        return step.at(noise.value), noise
+    def _recognise(
+        self, recognition: StepRecognition, z: Tensor, steered: Tensor, seen: Tensor, epsilon: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        step: Step = self.transition(z, steered)
+        raw: Tensor = recognition(seen, step.mean, z)
+        return step.at(recognition.read(raw).draw(epsilon)), raw

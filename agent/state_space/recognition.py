@@ -36,9 +36,13 @@ class Gaussian(NamedTuple):
         loc, log_scale = raw.chunk(2, -1)
         return cls(loc, bounded(log_scale, BOUND))
 
+    def draw(self, epsilon: Tensor) -> Tensor:
+        """w [*,W] = loc + scale epsilon."""
+        return torch.addcmul(self.loc, self.log_scale.exp(), epsilon)
+
     def at(self, epsilon: Tensor) -> Noise:
-        """w = loc + scale epsilon. KL = sum (loc^2 + scale^2 - 1) / 2 - log scale."""
-        value = torch.addcmul(self.loc, self.log_scale.exp(), epsilon)
+        """The drawn w, and KL = sum (loc^2 + scale^2 - 1) / 2 - log scale."""
+        value = self.draw(epsilon)
         kl = (0.5 * (self.loc.square() + (2 * self.log_scale).exp() - 1) - self.log_scale).sum(-1)
         log_ratio = (0.5 * (value.square() - epsilon.square()) - self.log_scale).sum(-1)
         return Noise(value, kl, log_ratio)
@@ -56,7 +60,12 @@ class Flowed(NamedTuple):
     flow: Chain
     context: Tensor | None = None  # [*,C], what the flow itself is told of the observation
 
+    def draw(self, epsilon: Tensor) -> Tensor:
+        """w [*,W] = f(loc + scale epsilon)."""
+        return self.flow(self.base.draw(epsilon), self.context)[0]
+
     def at(self, epsilon: Tensor) -> Noise:
+        """The drawn w and its costs."""
         y, kl, ratio = self.base.at(epsilon)
         value, log_det = self.flow(y, self.context)
         change = 0.5 * (value.square() - y.square()).sum(-1) - log_det
@@ -101,30 +110,42 @@ class InitialRecognition(nn.Module):
 
 
 class StepRecognition(nn.Module):
-    """q(w_t | x_t, z_(t-1), u_(t-1)); it sees the mean of the step as well, to compare it with x_t.
+    """q(w_t | z_(t-1), u_(t-1), x_t), or with `smooth` q(w_t | z_(t-1), u_(t-1) .. u_(T-1), x_t .. x_T).
 
-    A diagonal Gaussian, or with `flow` an inverse autoregressive flow with fresh noise epsilon_t in every step. What
-    depends on x_t alone is computed for all times at once (`look`), before the walk through time.
+    It sees the mean of the step as well, to compare it with x_t. A diagonal Gaussian, or with `flow` an inverse
+    autoregressive flow with fresh noise epsilon_t in every step. What does not depend on the state is computed for all
+    times at once (`look`), before the walk through time, and the costs of the noise after it (`read`).
     """
 
-    def __init__(self, sizes: tuple[int, int, int], noise: int, hidden: int, flow: StepFlow | None = None) -> None:
+    def __init__(
+        self, sizes: tuple[int, int, int], noise: int, hidden: int, flow: StepFlow | None = None, smooth: bool = False
+    ) -> None:
         super().__init__()
         observation, latent, control = sizes
         self.flow = flow
         self.eye = MLP(observation, hidden, (hidden,))
-        self.inner = nn.Linear(2 * latent + control, hidden)
+        self.past = nn.Linear(control, hidden, bias=False)
+        self.later = nn.GRU(hidden + control, hidden, batch_first=True) if smooth else None
+        self.inner = nn.Parameter(nn.Linear(2 * latent, hidden).weight.detach().T.clone())
         self.outer = nn.Linear(hidden, 2 * noise + (flow.context if flow else 0))
         nn.init.zeros_(self.outer.weight)  # starts at the prior
         nn.init.zeros_(self.outer.bias)
 
-    def look(self, x: Tensor) -> Tensor:
-        """Observations [*,D] -> what `forward` needs of them [*,H]."""
-        return self.eye(x)
+    def look(self, x: Tensor, u: Tensor) -> Tensor:
+        """Observations x_1 .. x_T [B,T,D], controls u_0 .. u_(T-1) [B,T,A] -> what `forward` needs of them [B,T,H]."""
+        seen = self.eye(x)
+        if self.later is not None:  # backwards in time: after x_t comes u_t
+            after = functional.pad(u[:, 1:], (0, 0, 0, 1))
+            seen = seen + self.later(torch.cat((seen, after), -1).flip(1))[0].flip(1)
+        return seen + self.past(u)
 
-    def forward(self, seen: Tensor, mean: Tensor, z: Tensor, u: Tensor) -> Gaussian | Flowed:
-        """seen [B,H], the mean of the step [B,Z], the state z [B,Z] and control u [B,A] before it."""
-        hidden = functional.leaky_relu(seen + self.inner(torch.cat((mean, z, u), -1)))
-        raw = self.outer(hidden)
+    def forward(self, seen: Tensor, mean: Tensor, z: Tensor) -> Tensor:
+        """seen [B,H], the mean of the step [B,Z] and the state z [B,Z] before it -> what `read` understands [B,O]."""
+        hidden = torch.addmm(seen, torch.cat((mean, z), -1), self.inner)
+        return self.outer(functional.leaky_relu(hidden))
+
+    def read(self, raw: Tensor) -> Gaussian | Flowed:
+        """q(w_t) of raw numbers [*,O], of one time or of all."""
         return self.flow(raw) if self.flow else Gaussian.of(raw)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..density.networks import MLP
 from ..density.precision import bounded
@@ -30,24 +31,34 @@ class Step(NamedTuple):
 class LocallyLinear(nn.Module):
     """z' = A z + B u + C w, with (A, B, C) = sum_i alpha_i(z, u) (A_i, B_i, C_i) and alpha = softmax(network(z, u)).
 
-    Karl et al. 2017, Deep Variational Bayes Filters, equations 8 to 10. All A_i start near the identity.
+    Karl et al. 2017, Deep Variational Bayes Filters, equations 8 to 10. All A_i start near the identity. Whatever is
+    multiplied by z stands in one matrix, so that a step of the walk through time takes one product for all of it: its
+    first columns are the network's, the others A_1 .. A_M; those of u alike.
     """
 
     def __init__(self, latent: int, control: int, noise: int, matrices: int = 16, hidden: int = 64) -> None:
         super().__init__()
-        self.latent, self.noise = latent, noise
-        self.weights = MLP(latent + control, matrices, (hidden,) if hidden else ())
+        self.latent, self.noise, self.inner = latent, noise, hidden or matrices
+        first = nn.Linear(latent + control, self.inner)
         moves = 0.05 * torch.randn(matrices, latent + control, latent)
         moves[:, :latent] += torch.eye(latent)
-        self.moves = nn.Parameter(moves.permute(1, 0, 2).reshape(latent + control, matrices * latent))  # A_i and B_i
+        joint = torch.cat((first.weight.detach().T, moves.permute(1, 0, 2).flatten(1)), 1)  # [Z+A,inner+M*Z]
+        self.of_state, self.of_control = (nn.Parameter(part.clone()) for part in joint.split((latent, control)))
+        self.bias = nn.Parameter(first.bias.detach().clone())
+        self.mix = nn.Sequential(nn.LeakyReLU(), nn.Linear(hidden, matrices)) if hidden else nn.Identity()
         stirs = START * torch.eye(latent, noise).expand(matrices, -1, -1) + 0.01 * torch.randn(matrices, latent, noise)
         self.stirs = nn.Parameter(stirs.reshape(matrices, latent * noise))  # C_i
 
-    def forward(self, z: Tensor, u: Tensor) -> Step:
-        """States [B,Z] and controls [B,A] -> the step that they make."""
-        both = torch.cat((z, u), -1)
-        alpha = torch.softmax(self.weights(both), -1)  # [B,M]
-        ends = (both @ self.moves).view(len(z), -1, self.latent)  # [B,M,Z], where each matrix alone would lead
+    def steer(self, u: Tensor) -> Tensor:
+        """What controls [*,A] do, whatever the state: [*,inner+M*Z], for all times at once."""
+        return u @ self.of_control + functional.pad(self.bias, (0, self.of_control.shape[1] - self.inner))
+
+    def forward(self, z: Tensor, steered: Tensor) -> Step:
+        """States [B,Z] and steered controls -> the step that they make."""
+        both = torch.addmm(steered, z, self.of_state)
+        inner, ends = both.tensor_split((self.inner,), -1)
+        alpha = torch.softmax(self.mix(inner), -1)  # [B,M]
+        ends = ends.unflatten(-1, (-1, self.latent))  # [B,M,Z], where each matrix alone would lead
         mean = torch.bmm(alpha.unsqueeze(1), ends).squeeze(1)
         return Step(mean, (alpha @ self.stirs).view(len(z), self.latent, self.noise))
 
@@ -57,11 +68,12 @@ class GaussianTransition(nn.Module):
 
     def __init__(self, latent: int, control: int, hidden: int = 64) -> None:
         super().__init__()
-        self.network = MLP(latent + control, 2 * latent, (hidden, hidden))
+        self.steer = nn.Linear(control, hidden, bias=False)  # [*,A] -> [*,H], for all times at once
+        self.network = MLP(latent, 2 * latent, (hidden, hidden))
         nn.init.zeros_(self.network.last.weight)
         nn.init.zeros_(self.network.last.bias)
 
-    def forward(self, z: Tensor, u: Tensor) -> Step:
-        """States [B,Z] and controls [B,A] -> the step that they make."""
-        move, scale = self.network(torch.cat((z, u), -1)).chunk(2, -1)
+    def forward(self, z: Tensor, steered: Tensor) -> Step:
+        """States [B,Z] and steered controls [B,H] -> the step that they make."""
+        move, scale = self.network(z, steered).chunk(2, -1)
         return Step(z + move, START * torch.exp(bounded(scale, SCALE_BOUND)))

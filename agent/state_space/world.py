@@ -90,9 +90,11 @@ class StateSpaceAgent:
     """P agents that filter the state from observations f32[P,D] and act by a controller on it. Inference only."""
 
     def __init__(self, model: StateSpace, controller: Controller, squash: Callable[[Tensor], Tensor]) -> None:
-        if model.config.lookahead or model.config.variant == "iaf-trajectory":
+        c = model.config
+        if c.lookahead or c.variant == "iaf-trajectory" or c.recognition == "smooth":
             raise ValueError(
-                "an agent needs a model that infers its state as it goes: lookahead 0, and not variant iaf-trajectory"
+                "an agent needs a model that infers its state as it goes: lookahead 0, recognition filter, and not "
+                "variant iaf-trajectory"
             )
         if (controller.inputs, controller.outputs) != (model.config.latent, model.config.control):
             raise ValueError(

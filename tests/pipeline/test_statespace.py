@@ -38,6 +38,7 @@ def test_it_prints_the_figures_and_draws(variant: str, tmp_path: Path, capsys: p
         assert len(found[name]) == 1 and isinstance(found[name][0], float)
     assert found["bound"][0] == pytest.approx(found["reconstruction"][0] - found["kl"][0], rel=1e-5)
     assert set(found["r2"]) == {"sin", "cos", "velocity"} and found["seconds"] > 0
+    assert found["cpu_seconds"] > 0
     assert found["meaning"]["generation_mae"] != found["meaning"]["generation_mae_sampled"]
     assert json.loads((tmp_path / "result.json").read_text()) == found
     for name in ("training.png", "seed-0/generated.png", "seed-0/latent.png", "seed-0/model.safetensors"):
@@ -106,6 +107,8 @@ def test_a_controller_is_evolved_in_the_dream_and_played(
         (["--env", "CartPole-v1"], SMALL, "Pendulum-v1"),
         (["--observation", "pixels"], ["lookahead=20"], "lookahead"),
         (["--control", "--variant", "iaf-trajectory"], SMALL, "iaf-trajectory"),
+        (["--control"], [*SMALL, "recognition=smooth"], "recognition"),
+        ([], ["recognition=none"], "recognition"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(

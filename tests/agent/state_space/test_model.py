@@ -15,7 +15,7 @@ VARIANTS = get_args(Variant)
 B, T = 4, 6
 
 
-def model(variant: str, **changes: int) -> StateSpace:
+def model(variant: str, **changes: int | str) -> StateSpace:
     torch.manual_seed(0)
     config = StateSpaceConfig(variant=variant, matrices=3, hidden=8, width=8, steps=T, **changes)  # type: ignore[arg-type]
     made = StateSpace(config).double()
@@ -31,9 +31,9 @@ def data(seed: int = 1, rows: int = B) -> Trajectories:
     return Trajectories(*(torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_loss_is_the_bound_and_every_parameter_learns(variant: str) -> None:
-    made, batch = model(variant), data()
+@pytest.mark.parametrize(("variant", "recognition"), [*((v, "filter") for v in VARIANTS), ("dvbf", "smooth")])
+def test_loss_is_the_bound_and_every_parameter_learns(variant: str, recognition: str) -> None:
+    made, batch = model(variant, recognition=recognition), data()
     loss = made.loss(batch, torch.Generator().manual_seed(2))
     parts = {name: float(value) for name, value in loss.parts.items()}
     assert parts["bound"] == pytest.approx(parts["reconstruction"] - parts["kl"])
@@ -121,9 +121,24 @@ def test_filtering_walks_the_path_of_the_posterior(variant: str) -> None:
     torch.testing.assert_close(z, centre[:, -1])
 
 
-def test_the_flow_over_trajectories_cannot_filter() -> None:
-    with pytest.raises(ValueError, match="iaf-trajectory"):
-        model("iaf-trajectory").filter(*(torch.zeros(1, n, dtype=torch.float64) for n in (4, 1, 3)))
+@pytest.mark.parametrize("made", [model("iaf-trajectory"), model("dvbf", recognition="smooth")])
+def test_who_sees_the_future_cannot_filter(made: StateSpace) -> None:
+    with pytest.raises(ValueError, match="cannot filter"):
+        made.filter(*(torch.zeros(1, n, dtype=torch.float64) for n in (4, 1, 3)))
+
+
+@pytest.mark.parametrize("recognition", ["filter", "smooth"])
+def test_smooth_recognition_alone_sees_later_observations_and_controls(recognition: str) -> None:
+    made, batch = model("dvbf", recognition=recognition), data()
+    epsilon, at = made.draw(batch.observations, torch.Generator().manual_seed(6)), 3
+    before = made.posterior(*batch[:2], epsilon).states
+    for changed in range(2):  # x_(at+1), then u_at, which moves z_(at+1) and nothing before it
+        x, u = batch.observations.clone(), batch.controls.clone()
+        (x[:, at + 1] if changed == 0 else u[:, at]).add_(1.0)
+        after = made.posterior(x, u, epsilon).states
+        assert torch.equal(before[:, 0], after[:, 0])  # the initial state still sees the first observation alone
+        assert torch.allclose(before[:, : at + 1], after[:, : at + 1]) == (recognition == "filter")
+        assert not torch.allclose(before[:, at + 1], after[:, at + 1])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -143,7 +158,9 @@ def test_training_raises_the_bound() -> None:
     assert float(made.loss(batch, torch.Generator().manual_seed(0)).parts["bound"]) > before + 20
 
 
-@pytest.mark.parametrize("wrong", [{"variant": "vae"}, {"latent": 0}, {"lookahead": -1}, {"reward_scale": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"variant": "vae"}, {"recognition": "both"}, {"latent": 0}, {"lookahead": -1}, {"reward_scale": 0.0}]
+)
 def test_a_wrong_config_names_the_setting(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         StateSpaceConfig(**wrong)  # type: ignore[arg-type]

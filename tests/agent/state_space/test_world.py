@@ -10,7 +10,7 @@ from agent.state_space import StateSpace, StateSpaceAgent, StateSpaceConfig, Sta
 from controller.linear import LinearController
 
 
-def model(variant: str = "dvbf", **changes: int) -> StateSpace:
+def model(variant: str = "dvbf", **changes: int | str) -> StateSpace:
     torch.manual_seed(0)
     config = StateSpaceConfig(variant=variant, matrices=3, hidden=8, width=8, **changes)  # type: ignore[arg-type]
     return StateSpace(config).double()
@@ -50,7 +50,7 @@ def test_the_agent_filters_and_forgets_nothing() -> None:
 
 
 def test_an_agent_is_refused_where_it_could_not_infer_its_state() -> None:
-    for made in (model("iaf-trajectory"), model(lookahead=2)):
+    for made in (model("iaf-trajectory"), model(lookahead=2), model(recognition="smooth")):
         with pytest.raises(ValueError, match="iaf-trajectory"):
             StateSpaceAgent(made, LinearController(4, 1), torch.tanh)
     with pytest.raises(ValueError, match="controller"):
