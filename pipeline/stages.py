@@ -107,6 +107,14 @@ LATER = {
     "memory.reward_limit": 150.0,
     "memory.end_balance": 1.0,
     "memory_data.members": 1,
+    "world.repeat": None,
+    "world.sticky": 0.0,
+    "world.pool": False,
+    "world.max_steps": None,
+    "world.noops": None,
+    "world.stuck": None,
+    "world.actions": None,
+    "world.reward": None,
 }
 
 
@@ -174,7 +182,7 @@ def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
             value = {name: item for name, item in value.items() if (f"{key}.{name}", item) not in LATER.items()}
         if key == "dream" and (value is None or value["world"] == "reality"):
             continue  # how dreams would be matters to nobody
-        if key == "world" and all(item is None for item in (value or {}).values()):
+        if key == "world" and not value:
             continue  # played as it usually is
         found[key] = value
     return found
