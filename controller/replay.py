@@ -25,7 +25,15 @@ class Selected(NamedTuple):
         return f"mean {self.generation}" if self.kind == "mean" else f"{self.generation}#{self.rank + 1}"
 
 
-def select(size: int, config: SearchConfig, seed: int, state: dict[str, np.ndarray], count: int) -> list[Selected]:
+def select(
+    size: int,
+    config: SearchConfig,
+    seed: int,
+    state: dict[str, np.ndarray],
+    count: int,
+    *,
+    start: np.ndarray | None = None,
+) -> list[Selected]:
     """`count` controllers of a saved search, by replaying it (`Evolution.resume`): half means, half candidates.
 
     The means stand at evenly spaced generations, the last one (the agent that is saved) always among them; the
@@ -50,7 +58,7 @@ def select(size: int, config: SearchConfig, seed: int, state: dict[str, np.ndarr
                 row = int(order[rank])
                 chosen.append(Selected("candidate", g + 1, rank, float(told[row]), theta[row].astype(np.float32)))
 
-    Evolution.resume(size, config, seed, state, watch=watch)
+    Evolution.resume(size, config, seed, state, start=start, watch=watch)
     return chosen
 
 

@@ -19,7 +19,6 @@ from envs.vector import make_slots
 from rollouts.episode import Episode
 from rollouts.policy import AgentPolicy, ControllerPolicy
 from rollouts.run import Job, Runner, run_episodes
-from rollouts.store import EpisodeStore
 
 from ..session import Session
 from .fidelity import CHUNK, decode
@@ -63,12 +62,12 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
 
     `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
     """
+    require(session, "evolve" if episode is None else "memory")
+    session = session.kept
     if episode is None:
-        require(session, "evolve")
         agent = session.agent()
         source, name = drive(session, agent, shot), "a new drive of the agent"
     else:
-        require(session, "memory")
         agent, source, name = session.agent(), _stored(session, episode), f"stored episode {episode}"
     total = min(source.steps, shot.warmup + shot.steps)
     warmup = min(shot.warmup, total - 1)
@@ -105,6 +104,7 @@ def _through(agent: Agent, latents: Tensor, actions: Tensor, warmup: int, shot: 
 def film_agent(session: Session, shot: Shot) -> Film:
     """The agent acting in its own dream, from the first latent of a real episode until the dream ends it."""
     require(session, "evolve")
+    session = session.kept
     agent = session.agent()
     assert agent.memory is not None
     world = dream_slots(session, agent, Dream(agent.memory, temperature=shot.temperature), 1, shot.steps)
@@ -147,7 +147,7 @@ def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
 
 
 def _stored(session: Session, episode: int) -> Episode:
-    store = EpisodeStore(session.workspace.folder("collect") / "episodes")
+    store = session.episodes()
     indices = store.indices()
     if episode not in indices:
         raise ValueError(f"episode {episode} is not stored: this run has episodes 0 to {max(indices, default=-1)}")

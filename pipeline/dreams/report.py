@@ -36,8 +36,9 @@ class ReportPlan:
 
 
 def make_report(session: Session, plan: ReportPlan) -> dict[str, Any]:
-    """Measure, write `dream.json` and `dream/*.png`, and return what was written."""
+    """Measure, write `dream.json` and `dream/*.png`, and return what was written. Of several rounds, the one kept."""
     require(session, "memory", "evolve")
+    root, inputs, session = session.workspace.root, made_of(session), session.kept
     begin, agent, seed = time.monotonic(), session.agent(), session.config.seed
     quality = _open_loop(session, agent, plan.open_loop)
     chosen = controllers(session, agent, plan.transfer.controllers)
@@ -51,7 +52,7 @@ def make_report(session: Session, plan: ReportPlan) -> dict[str, Any]:
     result = {
         "env": session.config.env,
         "density": session.config.memory.density,
-        "inputs": made_of(session),
+        "inputs": inputs,
         "plan": {"transfer": asdict(plan.transfer), "open_loop": asdict(plan.open_loop)},
         "controllers": _controllers(chosen, real),
         "temperatures": rows,
@@ -59,8 +60,8 @@ def make_report(session: Session, plan: ReportPlan) -> dict[str, Any]:
         "versions": versions(),
         "seconds": time.monotonic() - begin,
     }
-    write_json(session.workspace.root / RESULT, result)
-    _draw(session.workspace.root / "dream", result)
+    write_json(root / RESULT, result)
+    _draw(root / "dream", result)
     return result
 
 

@@ -56,8 +56,8 @@ class TransferPlan:
 def controllers(session: Session, agent: Agent, count: int) -> list[Selected]:
     """Controllers spread over the run's search."""
     state = load_state(session.workspace.folder("evolve") / "search.safetensors")
-    seed = derive(session.config.seed, "evolve")
-    return select(agent.controller.size, session.config.search, seed, state, count)
+    config, seed = session.config.search, derive(session.seed, "evolve")
+    return select(agent.controller.size, config, seed, state, count, start=session.start(agent))
 
 
 def play_for_real(

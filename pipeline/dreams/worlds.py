@@ -9,11 +9,9 @@ import torch
 
 from agent.agent import Agent
 from agent.dream import Dream
-from agent.seeds import derive
 from envs.dream import DreamSlots
 from envs.spec import EnvSpec
-from rollouts.batches import split
-from rollouts.latents import Latents, LatentStore
+from rollouts.latents import Latents
 
 from ..session import Session
 
@@ -26,15 +24,13 @@ def official(session: Session) -> EnvSpec:
 
 def held_out(session: Session) -> list[Latents]:
     """The encoded episodes that the memory was not trained on (the same split as in its training)."""
-    config, store = session.config, LatentStore(session.workspace.folder("encode"))
-    seed = derive(config.seed, "memory")
-    _, held = split(range(config.collect.episodes), config.memory_data.validation, seed)
-    return [store.read(index) for index in held]
+    _, held = session.split("memory", session.config.memory_data.validation)
+    return [session.latents().read(index) for index in held]
 
 
 def first_latents(session: Session) -> torch.Tensor:
     """Where real episodes began, f32[N,Z]: the first latent of every encoded episode."""
-    store = LatentStore(session.workspace.folder("encode"))
+    store = session.latents()
     indices = store.indices()
     if not indices:
         raise ValueError(f"{store.folder} holds no latents to begin dreams at: run frmdn encode --run DIR first")

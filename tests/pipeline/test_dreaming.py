@@ -18,7 +18,7 @@ from pipeline import running
 from pipeline.cli import main
 from pipeline.config import SequenceData, override, to_json
 from pipeline.files import read_json
-from pipeline.presets import OVERRIDES, PRESETS, preset
+from pipeline.presets import PRESETS, WORLDS, preset
 from pipeline.session import open_session
 from pipeline.stages import LATER, STAGES, fingerprints, table
 from pipeline.workspace import Workspace
@@ -270,4 +270,4 @@ def test_presets_that_dream_do_so() -> None:
     doom = preset("quick", get_spec("VizdoomTakeCover-v1"))
     assert (doom.dream.world, doom.agent.features, doom.vision.latent, doom.memory.latent) == ("dream", "zhc", 64, 64)
     assert (doom.dream.temperature, doom.dream.reward, doom.evaluate.episodes) == (1.15, "survival", 100)
-    assert all(set(presets) <= set(PRESETS) for presets in OVERRIDES.values())
+    assert all(set(presets) <= {"*", *PRESETS} for presets in WORLDS.values())
