@@ -51,7 +51,7 @@ class DreamSlots(Slots):
     Args:
         real: the world that the dream is of.
         dream: the transition, on the CPU; or several, an ensemble: each episode is dreamt by one of them.
-        starts: N states to begin at, for each dream; the memory of each is that of what came before it.
+        starts: N states to begin at, for each dream the same N; the memory of each is that of what came before it.
         slots: S, episodes at once; some hundreds keep the processor busy.
         features: what the controller sees; a dream of a Markov world has "z" only.
         max_steps: transitions before an episode is truncated; None: as in reality.
@@ -77,9 +77,14 @@ class DreamSlots(Slots):
             )
         if slots < 1 or not all(len(begin.z) for begin in self.starts):
             raise ValueError(f"slots and starts must be at least 1, not {slots} and {len(self.starts[0].z)}")
+        if len({begin.z.shape for begin in self.starts}) > 1:
+            raise ValueError("every dream needs the same starts, each with its own memory of what came before them")
         self.features = features
         rows = torch.zeros(slots, dtype=torch.int64)
         self._state: DreamState = _map(lambda tensor: tensor[rows].clone(), self.starts[0])
+        self._seen = self._state.memory  # what the first dream's memory knows
+        if len(self.dreams) > 1:
+            self._seen = _map(Tensor.clone, self._seen)
         super().__init__(dream_spec(real, self._shown(slice(0, 1)).shape[1], max_steps), slots)
         self._t = np.zeros(slots, np.int64)
         self._who = np.zeros(slots, np.int64)  # the dream that dreams the slot's episode
@@ -99,8 +104,9 @@ class DreamSlots(Slots):
         """Begin the dream of this seed in this slot: its features f32[F]."""
         self._check_start(slot, seed)
         who = derive(seed, "dream", "dreamer") % len(self.dreams)
-        starts = self.starts[who]
-        _assign(self._state, slot, starts, derive(seed, "dream", "start") % len(starts.z))
+        row = derive(seed, "dream", "start") % len(self.starts[who].z)
+        _assign(self._state, slot, self.starts[who], row)
+        _assign(self._seen, slot, self.starts[0].memory, row)
         self._sources[slot] = generator(seed, "dream", "noise")
         self._t[slot], self._who[slot], self._alive[slot] = 0, who, True
         return self._shown(slice(slot, slot + 1))[0].numpy().astype(np.float32)
@@ -132,9 +138,8 @@ class DreamSlots(Slots):
         self._alive[:] = False
 
     def _shown(self, rows: Any) -> Tensor:
-        state = self._state
-        memory = None if self.features == "z" else _map(lambda tensor: tensor[rows], state.memory)
-        return select_features(self.features, state.z[rows], memory)
+        memory = None if self.features == "z" else _map(lambda tensor: tensor[rows], self._seen)
+        return select_features(self.features, self._state.z[rows], memory)
 
     def _draw(self, slots: NDArray[np.int64]) -> None:
         for slot in slots[self._t[slots] % CHUNK == 0].tolist():
@@ -148,10 +153,18 @@ class DreamSlots(Slots):
         rows = torch.from_numpy(np.concatenate([slots, np.repeat(slots[:1], self._block - n)]))
         at = torch.from_numpy(self._t % CHUNK)[rows]
         noise = Noise(self._uniform[rows, at], self._normal[rows, at])
-        before = _map(lambda tensor: tensor[rows], self._state)
-        state, reward, done = dream.step(before, self._actions[rows], noise=noise)
+        before, actions = _map(lambda tensor: tensor[rows], self._state), self._actions[rows]
+        state, reward, done = dream.step(before, actions, noise=noise)
         _assign(self._state, rows[:n], state, slice(0, n))
+        if len(self.dreams) > 1:
+            seen = state.memory if dream is self.dream else self._watch(before.z, actions, rows)
+            _assign(self._seen, rows[:n], seen, slice(0, n))
         return reward[:n].numpy(), done[:n].numpy()
+
+    @torch.no_grad()
+    def _watch(self, z: Tensor, actions: Tensor, rows: Tensor) -> Any:
+        """What the first dream's memory knows after a transition that another one dreams."""
+        return self.dream.memory.step(z, actions, _map(lambda tensor: tensor[rows], self._seen))
 
 
 class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):

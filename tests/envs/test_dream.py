@@ -92,20 +92,37 @@ def test_an_episode_does_not_know_its_slot_or_its_neighbours(memory, starts):
     assert not np.array_equal(alone[1], other[1])
 
 
-def test_one_of_an_ensemble_dreams_an_episode(memory, starts):
-    """The seed chooses; the episode is then that of the chosen dream alone, whoever sleeps beside it."""
+def test_one_of_an_ensemble_dreams_an_episode_and_the_first_one_watches(memory, starts):
+    """Latents and rewards are those of the dreamer that the seed names; h is what the acting memory makes of them."""
     torch.manual_seed(5)
     other = Memory(memory.config).eval()
+    with torch.no_grad():
+        _, warm = other.unroll(starts.z[:, None], torch.zeros(STARTS, 1, 3))
     dreams = [Dream(m, done_threshold=None) for m in (memory, other)]
-    begun = [starts, DreamState(starts.z + 1, starts.memory)]
+    begun = [starts, DreamState(starts.z, warm)]
     world = DreamSlots(CAR, dreams, begun, 3, max_steps=20)
     chosen = {seed: derive(seed, "dream", "dreamer") % 2 for seed in range(8)}
     assert set(chosen.values()) == {0, 1}
     for seed, who in chosen.items():
         alone = DreamSlots(CAR, dreams[who], begun[who], 3, max_steps=20)
         world.start(0, 1 - who)
-        for mine, theirs in zip(play(world, 1, seed), play(alone, 2, seed), strict=True):
-            assert np.array_equal(mine, theirs)
+        (shown, rewards), (expected, paid) = play(world, 1, seed), play(alone, 2, seed)
+        assert np.array_equal(rewards, paid) and np.array_equal(shown[:, :LATENT], expected[:, :LATENT])
+        row = derive(seed, "dream", "start") % STARTS
+        state = type(starts.memory)(*(part[row : row + 1] for part in starts.memory))
+        for t in range(len(shown)):
+            np.testing.assert_allclose(shown[t, LATENT:], state.h[0], atol=1e-5)
+            with torch.no_grad():
+                z, a = torch.from_numpy(shown[t : t + 1, :LATENT]), torch.from_numpy(action(t))[None]
+                state = memory.step(z, a, state)
+
+
+def test_dreams_of_an_ensemble_begin_alike(memory, starts):
+    fewer = DreamState(starts.z[:2], starts.memory)
+    with pytest.raises(ValueError, match="same starts"):
+        DreamSlots(CAR, [Dream(memory)] * 2, [starts, fewer], 3)
+    with pytest.raises(ValueError, match="2 dreams, 1 starts"):
+        DreamSlots(CAR, [Dream(memory)] * 2, starts, 3)
 
 
 def test_more_slots_than_a_block_and_few_that_are_left(memory, starts):
