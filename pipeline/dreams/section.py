@@ -94,7 +94,7 @@ def _figure(value: Mapping[str, float]) -> str:
 
 
 def _step_rows(quality: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for part, label in (("latents", "latents"), ("frames", "decoded frames")):
         for name, what in (("point", "point predictions"), ("drawn", "drawn dreams")):
             better, below = quality[part]["better_than_still"][name], quality[part]["below_threshold"][name]
