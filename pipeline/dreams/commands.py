@@ -58,7 +58,8 @@ def report(options: argparse.Namespace) -> int:
         for line in lines(result):
             session.progress.line(line)
         page = refresh_page(workspace.root)
-        session.progress.line(f"wrote {workspace.root / 'dream.json'}" + (f" and {page}" if page else ""))
+        where = f" and {page}" if page else "; a report.html made from now on shows it"
+        session.progress.line(f"wrote {workspace.root / 'dream.json'}{where}")
     if options.json:
         print(json.dumps(result, indent=2, allow_nan=False))
     return 0

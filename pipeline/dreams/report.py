@@ -111,10 +111,10 @@ def lines(result: dict[str, Any]) -> list[str]:
         found = result["open_loop"][part]
         for name, label in (("point", "point predictions"), ("drawn", "drawn dreams")):
             better, below = found["better_than_still"][name], found["below_threshold"][name]
+            run = f"from step {better['since']} to {better['steps']}" if better["steps"] else "never"
             texts.append(
-                f"  {part}, {label}: better than the still predictor from step {better['since']} to {better['steps']} "
-                f"({better['low']} to {better['high']}), below the threshold for {below['steps']} "
-                f"({below['low']} to {below['high']})"
+                f"  {part}, {label}: better than the still predictor {run} (last step: {better['low']} to "
+                f"{better['high']}), below the threshold for {below['steps']} ({below['low']} to {below['high']})"
             )
     texts.append(f"{len(result['controllers'])} controllers, dream against reality:")
     for row in result["temperatures"]:

@@ -34,6 +34,8 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def search_temperature(config: Mapping[str, Any]) -> float | None:
     """The temperature of the dreams that the controller was evolved in; None of a search in reality."""
+    if config.get("dream", {}).get("world", "dream") == "reality":  # its dreams are described, and were not used
+        return None
     found = [value for name, value in flat(config) if name.rpartition(".")[2] == "temperature"]
     return float(found[0]) if found and isinstance(found[0], int | float) else None
 

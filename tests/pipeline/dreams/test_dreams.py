@@ -17,6 +17,7 @@ from pipeline.cli import main
 from pipeline.dreams.fidelity import OpenLoopPlan, cut, measure_open_loop
 from pipeline.dreams.film import Film
 from pipeline.dreams.reel import CHARTS, GAP, LEFT, TRACK, column, compose_film, draw_charts, reveal, stacked
+from pipeline.dreams.runs import search_temperature
 from pipeline.dreams.section import BEGIN, END
 from pipeline.video import LIMIT, read_video
 from rollouts.latents import Latents
@@ -190,3 +191,9 @@ def test_runs_are_tabulated(finished: Path, capsys: pytest.CaptureFixture[str]) 
     (record,) = json.loads(capsys.readouterr().out)["runs"]
     evaluation = json.loads((finished / "evaluation.json").read_text())
     assert record["real"]["mean"] == evaluation["mean"] and record["temperature"] is None and record["dream"] is None
+
+
+def test_only_a_search_in_dreams_has_a_temperature() -> None:
+    assert search_temperature({"search": {"sigma": 0.1}}) is None
+    assert search_temperature({"dream": {"world": "dream", "temperature": 1.15}}) == 1.15
+    assert search_temperature({"dream": {"world": "reality", "temperature": 1.15}}) is None
