@@ -21,6 +21,15 @@ COPY benchmarks benchmarks
 # EnvPool has no wheel for every platform; CarRacing then runs through Gymnasium.
 RUN python -m pip install --no-cache-dir '.[fast]' || python -m pip install --no-cache-dir .
 
+# docker build --build-arg MARIO=1: Super Mario Bros too. Its package brings the game's ROM, which is not this project's to
+# give away, so the image has it only if you ask for it; do not publish such an image.
+ARG MARIO=
+RUN if [ -n "$MARIO" ]; then \
+        apt-get update && apt-get install --yes --no-install-recommends g++ \
+        && python -m pip install --no-cache-dir '.[mario]' \
+        && apt-get purge --yes --auto-remove g++ && rm -rf /var/lib/apt/lists/*; \
+    fi
+
 # Open to any user id, so that `docker run --user` and bind mounts work as well as the volume.
 RUN useradd --create-home --uid 1000 frmdn \
     && mkdir -p /work/runs \

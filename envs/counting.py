@@ -67,7 +67,7 @@ class CountingEnv(gymnasium.Env[Frames, Any]):
         super().reset(seed=seed)
         self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
         self._step = 0
-        return self._frame(), {}
+        return self._frame(), {"steps": 0}
 
     def step(self, action: Any) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
         if self._step >= self.length:
@@ -77,7 +77,8 @@ class CountingEnv(gymnasium.Env[Frames, Any]):
         reward = self._step + 0.5 * first
         self._step += 1
         ended = self._step == self.length
-        return self._frame(), reward, ended and self.terminates, ended and not self.terminates, {}
+        ends = ended and self.terminates, ended and not self.terminates
+        return self._frame(), reward, *ends, {"steps": self._step}
 
     def render(self) -> Frames:
         return self._frame()

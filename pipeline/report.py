@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.agent import Agent
+from controller import measures
 
 from . import page, plots, recipe
 from .dreams.section import dream_section
@@ -129,7 +130,30 @@ def _evaluation(findings: Findings) -> str:
         ),
         page.drawing(plots.to_svg(plots.evaluation_figure(report)), alt),
         page.table(heads, rows),
+        *_measures(entries),
         page.folded("Every return", page.table(("seed", "return", "steps"), list(single))),
+    )
+
+
+def _measures(entries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the environment tells of the episodes beside their returns; nothing where it tells nothing."""
+    names = measures.names(entries["agent"])
+    if not names:
+        return []
+    rows = []
+    for policy, entry in entries.items():
+        cells = [_measure(entry[name], entry.get(name + measures.INTERVAL)) for name in names]
+        rows.append((policy.replace("_", " "), *cells))
+    return [page.table(("policy", *(name.replace("_", " ") for name in names)), rows)]
+
+
+def _measure(value: float, interval: Sequence[float] | None) -> str:
+    digits = 2 if interval is not None and interval[1] <= 1 else 0
+    text = page.number(value, digits)
+    return (
+        text
+        if interval is None
+        else f"{text} ({page.number(interval[0], digits)} to {page.number(interval[1], digits)})"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from envs.options import WorldConfig
 from envs.spec import get_spec
 from pipeline.config import RunConfig, differences, from_json, override, to_json
 from pipeline.presets import PRESETS, preset
@@ -123,3 +124,25 @@ def test_differences_name_the_key_and_both_values(plain: dict[str, Any]) -> None
     changed = override(plain, ["search.sigma=0.3", "seed=4"])
     assert differences(plain, changed) == ["search.sigma: 0.1 there, 0.3 asked for", "seed: 0 there, 4 asked for"]
     assert differences(plain, plain) == []
+
+
+MARIO = "SuperMarioBros-1-1-v0"
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_a_world_has_settings_of_its_own_in_every_preset(name: str) -> None:
+    mario, car = preset(name, get_spec(MARIO)), preset(name, get_spec("CarRacing-v3"))
+    assert (mario.vision.latent, mario.memory.latent, mario.memory.action, mario.search.diagonal) == (64, 64, 7, True)
+    assert (mario.world.repeat, mario.world.sticky, mario.world.reward) == (4, 0.25, "classic")
+    assert (car.vision.latent, car.search.diagonal, car.world) == (32, False, WorldConfig())
+    assert mario.vision.decoder == car.vision.decoder  # what it does not replace stays
+    assert from_json(to_json(mario)) == mario
+
+
+def test_another_set_of_actions_resizes_the_memory() -> None:
+    plain = to_json(preset("smoke", get_spec(MARIO)))
+    assert override(plain, ["world.actions=complex"])["memory"]["action"] == 12
+    with pytest.raises(ValueError, match="actions must be one of right, simple, complex"):
+        override(plain, ["world.actions=all"])
+    with pytest.raises(ValueError, match="does not offer the option actions"):
+        override(to_json(preset("smoke", get_spec("CarRacing-v3"))), ["world.actions=simple"])

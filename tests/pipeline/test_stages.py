@@ -51,3 +51,15 @@ def test_inputs_stand_before_their_stage() -> None:
 def test_the_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert len({digest({"a": 1}), digest({"a": 1.5}), digest({"b": 1}), digest({"a": "1"})}) == 4
+
+
+def test_how_the_world_is_played_makes_all_stages_stale_that_play_it(plain: dict[str, Any]) -> None:
+    before, after = fingerprints(plain), fingerprints(override(plain, ["world.sticky=0.25"]))
+    assert all(before[name] != after[name] for name in before)
+
+
+def test_a_run_folder_from_before_there_was_a_world_is_what_it_was(plain: dict[str, Any]) -> None:
+    old = {key: value for key, value in plain.items() if key != "world"}
+    assert fingerprints(old)["collect"] == digest(
+        {"stage": "collect", "settings": {key: old[key] for key in ("env", "seed", "backend", "collect")}, "inputs": {}}
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from agent.vision import ConvVAE, VisionConfig
 from controller.linear import LinearController
 from envs import get_spec
 from envs.counting import counting_spec
+from envs.measure import Measure
 from pipeline.panels import compose, enlarge
 from pipeline.video import DriveRecord, poster, read_video, record_agent, save_drive, write_video
 
@@ -163,3 +165,21 @@ def test_a_drive_on_the_official_track(tmp_path: Path) -> None:
     assert (record.frames[0] == first).all()
     path = save_drive(tmp_path / "agent.webm", record)
     assert 2_000 < path.stat().st_size < 2 * 2**20
+
+
+def test_a_world_that_names_its_actions_shows_the_chosen_one_and_what_it_measures(tmp_path: Path) -> None:
+    """Strips differ where the action or the measured figure does, and the names of the actions need no bars."""
+    plain = make_record(steps=4)
+    actions = np.eye(3, dtype=np.float32)[[0, 0, 1, 1]]
+    told = {"distance": np.array([40.0, 40.0, 40.0, 95.0, 95.0])}
+    still = replace(plain, actions=actions, rewards=np.zeros(4, np.float32), names=("wait", "right", "A"), told=told)
+    strips = [picture[-46:, 140:] for picture in compose(replace(still, frames=still.frames * 0))]
+    assert np.array_equal(strips[0], strips[1])  # same action, same distance
+    assert not np.array_equal(strips[1][:, 80:], strips[2][:, 80:])  # another action
+    assert not np.array_equal(strips[2][:, :60], strips[3][:, :60])  # further on
+
+
+def test_a_drive_keeps_what_the_world_measures_at_every_frame() -> None:
+    spec = replace(counting_spec(7, discrete=3), measures=(Measure("went", "steps", "mean", "steps"),))
+    record = record_agent(*make_agent(spec), spec, seed=5)
+    assert record.told["went"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]

@@ -14,7 +14,7 @@ from agent.memory import Memory, MemoryConfig
 from agent.vision import ConvVAE, VisionConfig
 from controller.linear import LinearController
 from envs.spec import ActionCodec, get_spec
-from rollouts.policy import REACH, AgentPolicy, BrownianPolicy, RandomLinearPolicy, RandomPolicy, grey_cells
+from rollouts.policy import REACH, AgentPolicy, BrownianPolicy, HeldPolicy, RandomLinearPolicy, RandomPolicy, grey_cells
 from rollouts.run import Job
 
 BOX = ActionCodec("box", (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.5, 0.0))
@@ -220,3 +220,13 @@ def test_an_agents_episode_ignores_its_slot_and_its_neighbours():
     assert np.abs(np.diff(alone, axis=0)).max() > 0.01
     for slot, others in ((1, []), (3, [0, 1, 2]), (2, [1])):
         np.testing.assert_array_equal(play(slot, others), alone)
+
+
+def test_a_held_action_is_held_and_only_a_discrete_one_can_be() -> None:
+    codec = ActionCodec("discrete", n=4)
+    policy = HeldPolicy(codec, 2)
+    policy.start(0, Job(0, 5))
+    assert policy.act(np.array([0]), np.zeros((1, 8, 8, 3), np.uint8)).tolist() == [[0, 0, 1, 0]]
+    for wrong in (lambda: HeldPolicy(codec, 4), lambda: HeldPolicy(ActionCodec("box", (-1.0,), (1.0,), (0.0,)), 0)):
+        with pytest.raises(ValueError, match="cannot be held"):
+            wrong()
