@@ -21,7 +21,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from agent.agent import Agent, select_features
-from agent.dream import Dream
 from agent.seeds import episode_seeds
 from envs.dream import DreamEnv
 from pipeline.dreams.worlds import dream_slots, official
@@ -71,7 +70,7 @@ class SB3Dream(VecEnv):
 def dream_env(session: Session, agent: Agent, envs: int, max_steps: int | None, temperature: float = 1.0) -> SB3Dream:
     """`envs` dreams of a run, side by side."""
     assert agent.memory is not None
-    slots = dream_slots(session, agent, Dream(agent.memory, temperature=temperature), envs, max_steps)
+    slots = dream_slots(session, agent, temperature, envs, max_steps)
     return SB3Dream(DreamEnv(slots, seed=session.config.seed, autoreset=AutoresetMode.SAME_STEP))
 
 

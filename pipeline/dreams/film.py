@@ -107,7 +107,7 @@ def film_agent(session: Session, shot: Shot) -> Film:
     session = session.kept
     agent = session.agent()
     assert agent.memory is not None
-    world = dream_slots(session, agent, Dream(agent.memory, temperature=shot.temperature), 1, shot.steps)
+    world = dream_slots(session, agent, shot.temperature, 1, shot.steps, [agent.memory])
     policy = ControllerPolicy(agent.controller, agent.squash, 1, session.theta(agent))
     runner = Runner(world, policy, record=lambda episode: episode)
     seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.agent import Agent
-from agent.dream import Dream
 from agent.seeds import derive, episode_seeds
 from controller.replay import Selected, select
 from controller.transfer import Correlation, rank_correlation
@@ -111,8 +110,7 @@ def play_in_dreams(
     seeds = episode_seeds(session.config.seed, "transfer", plan.dreams)
     jobs = [Job(len(seeds) * p + s, seed, p, one.theta) for p, one in enumerate(chosen) for s, seed in enumerate(seeds)]
     slots = min(DREAM_SLOTS, len(jobs))
-    assert agent.memory is not None
-    world = dream_slots(session, agent, Dream(agent.memory, temperature=temperature), slots, plan.dream_steps)
+    world = dream_slots(session, agent, temperature, slots, plan.dream_steps)
     runner = Runner(world, ControllerPolicy(agent.controller, agent.squash, slots))
     outcomes: dict[int, Outcome] = {}
     waiting, limit = jobs, world.spec.max_steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 
 from agent.agent import Agent
 from agent.dream import Dream
+from agent.memory import Memory
+from controller.dreaming import DreamConfig
 from envs.dream import DreamSlots
 from envs.spec import EnvSpec
 from rollouts.latents import Latents
@@ -37,16 +40,38 @@ def first_latents(session: Session) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([store.read_slice(index, 0, 1).mean[:1] for index in indices]))
 
 
-def dream_slots(session: Session, agent: Agent, dream: Dream, slots: int, max_steps: int | None = None) -> DreamSlots:
-    """Dreams that begin as the run's real episodes did, with an empty memory, and show what the controller sees."""
+def dream_slots(
+    session: Session,
+    agent: Agent,
+    temperature: float,
+    slots: int,
+    max_steps: int | None = None,
+    members: Sequence[Memory] | None = None,
+) -> DreamSlots:
+    """Dreams that begin as the run's real episodes did, with an empty memory, and show what the controller sees.
+
+    Where the run's search dreamt, they reward and end as its dreams did, and come from all its memories unless
+    `members` names others.
+    """
+    if members is None:
+        members = session.memories() if session.dreams else [_memory(agent)]
+    rules = session.config.dream if session.dreams else DreamConfig(done_threshold=0.5)
+    ends, reward = rules.done_threshold, rules.reward
+    dreams = [Dream(m, temperature=temperature, done_threshold=ends, reward=reward) for m in members]
+    first = first_latents(session)
     return DreamSlots(
         official(session),
-        dream,
-        dream.initial(first_latents(session)),
+        dreams,
+        [dream.initial(first) for dream in dreams],
         slots,
         features=agent.config.features,
         max_steps=max_steps,
     )
+
+
+def _memory(agent: Agent) -> Memory:
+    assert agent.memory is not None
+    return agent.memory
 
 
 def require(session: Session, *names: str) -> None:
