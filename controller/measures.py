@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ def wilson(each: Sequence[float]) -> tuple[float, float]:
     return float(max(0.0, low)), float(min(1.0, high))
 
 
-def names(report: dict[str, Any]) -> list[str]:
+def names(report: Mapping[str, Any]) -> list[str]:
     """The measures of an evaluation, as its JSON tells them."""
     return [key.removesuffix(EACH) for key in report if key.endswith(EACH)]
 
