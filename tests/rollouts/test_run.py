@@ -25,7 +25,9 @@ class Spy:
     backend = "spy"
 
     def __init__(self, slots, length=lambda seed: 5, reward=lambda seed, t: 1.0, terminates=True, limit=1000):
-        self.spec = SimpleNamespace(frame_shape=(16, 16, 3), frame_type=np.uint8, max_steps=limit, action=CODEC)
+        self.spec = SimpleNamespace(
+            frame_shape=(16, 16, 3), frame_type=np.uint8, max_steps=limit, action=CODEC, measures=()
+        )
         self.slots, self.length, self.reward, self.terminates = slots, length, reward, terminates
         self.seeds, self.t = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
         self.starts, self.calls = [], 0
