@@ -107,6 +107,8 @@ LATER = {
     "memory.reward_limit": 150.0,
     "memory.end_balance": 1.0,
     "memory_data.members": 1,
+    "vision.rarity": 0.0,
+    "search.diagonal": False,
     "world.repeat": None,
     "world.sticky": 0.0,
     "world.pool": False,
