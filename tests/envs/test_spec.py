@@ -127,7 +127,7 @@ def test_unknown_ids_come_with_near_names(id, near):
         get_spec(id)
 
 
-@pytest.mark.parametrize("id", ["", "no_such_module:Env-v0"])
+@pytest.mark.parametrize("id", ["SuperLuigi-1-1-v0", "", "no_such_module:Env-v0"])
 def test_worlds_of_other_packages_are_unknown(id):
     with pytest.raises(ValueError, match="unknown"):
         get_spec(id)
