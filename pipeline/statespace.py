@@ -82,8 +82,8 @@ def defaults(variant: str, observation: str) -> StateSpaceSettings:
     """The settings behind the published figures: docs/state-space.md says how they were found."""
     settings = StateSpaceSettings(variant=variant, observation=observation)
     if observation == "pixels":  # one picture does not show the velocity: the initial state sees five
-        changes = {"length": 15, "latent": 3, "width": 128, "lookahead": 4, "updates": 2000}
-        return replace(settings, **changes, annealing=0.5, annealed="likelihood")
+        sizes = replace(settings, length=15, latent=3, width=128, lookahead=4, updates=2000)
+        return replace(sizes, annealing=0.5, annealed="likelihood")
     return settings
 
 
