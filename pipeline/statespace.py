@@ -43,7 +43,8 @@ class StateSpaceSettings:
     updates: int = 1000  # of the parameters
     batch: int = 50  # trajectories
     learning_rate: float = 8e-3  # falls to 0 as a cosine
-    annealing: float = 0.1  # share of the updates over which the weight of the KL rises to 1
+    annealing: float = 0.1  # share of the updates over which a weight rises to 1
+    annealed: str = "kl"  # whose weight that is: the KL's, or the likelihood's
     clip: float = 5.0  # largest norm of the gradient
 
     def __post_init__(self) -> None:
@@ -58,6 +59,8 @@ class StateSpaceSettings:
         for name in ("train", "validation", "test", "length", "updates", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.annealed not in ("kl", "likelihood"):
+            raise ValueError(f"annealed must be kl or likelihood, not {self.annealed!r}")
         if not 0 <= self.annealing <= 1:
             raise ValueError(f"annealing must be a share between 0 and 1, not {self.annealing}")
         if self.batch > self.train:
@@ -79,7 +82,8 @@ def defaults(variant: str, observation: str) -> StateSpaceSettings:
     """The settings behind the published figures: docs/state-space.md says how they were found."""
     settings = StateSpaceSettings(variant=variant, observation=observation)
     if observation == "pixels":  # one picture does not show the velocity: the initial state sees five
-        return replace(settings, length=15, latent=3, width=128, lookahead=4)
+        sizes = replace(settings, length=15, latent=3, width=128, lookahead=4, updates=2000)
+        return replace(sizes, annealing=0.5, annealed="likelihood")
     return settings
 
 

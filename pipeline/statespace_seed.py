@@ -124,7 +124,8 @@ def _train(
     past = history.cut(state.step if state else 0)
     clock = Clock(past[-1] if past else {})
     root = derive(seed, "statespace", "fit")
-    batches = TrajectoryBatches(data.train, settings.batch, root, round(settings.annealing * settings.updates))
+    annealing, tempered = round(settings.annealing * settings.updates), settings.annealed == "likelihood"
+    batches = TrajectoryBatches(data.train, settings.batch, root, annealing, tempered=tempered)
     config = FitConfig(
         settings.updates,
         settings.learning_rate,

@@ -36,8 +36,9 @@ def read_trajectories(
 class TrajectoryBatches:
     """Batch s of an endless stream of shuffled epochs, with the weight that the KL has at step s.
 
-    The weight rises linearly from `floor` to 1 over the first `annealing` steps (DVBF, section 4.2). A pure function of
-    (seed, step), so that training resumes anywhere.
+    Over the first `annealing` steps c rises linearly from `floor` to 1. The KL weighs c, so that reconstruction comes
+    first; or, with `tempered`, 1 / c, which is to weigh the likelihood by c: the dynamics come first. A pure function
+    of (seed, step), so that training resumes anywhere.
     """
 
     data: Trajectories
@@ -45,6 +46,7 @@ class TrajectoryBatches:
     seed: int
     annealing: int = 0  # steps
     floor: float = 0.01
+    tempered: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= len(self.data.observations):
@@ -57,4 +59,6 @@ class TrajectoryBatches:
         return self.data.rows(rows)._replace(kl_weight=self.weight(step))
 
     def weight(self, step: int) -> float:
-        return min(1.0, self.floor + (1 - self.floor) * step / self.annealing) if self.annealing else 1.0
+        """Of the KL at a step."""
+        share = min(1.0, self.floor + (1 - self.floor) * step / self.annealing) if self.annealing else 1.0
+        return 1 / share if self.tempered else share

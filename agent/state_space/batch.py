@@ -13,7 +13,7 @@ class Trajectories(NamedTuple):
     observations: Tensor  # f32[B,T+1,D]
     controls: Tensor  # f32[B,T,A]
     rewards: Tensor  # f32[B,T]
-    kl_weight: float = 1.0  # of the KL in the loss: below 1 while the bound is annealed
+    kl_weight: float = 1.0  # of the KL in the loss: other than 1 while the bound is annealed
 
     def rows(self, rows: Tensor | slice) -> Trajectories:
         """Some of the trajectories: rows i64[N] or a slice."""

@@ -13,7 +13,7 @@ from ..batch import Loss
 from ..density.networks import MLP
 from .batch import Trajectories
 from .emission import Emission
-from .recognition import InitialRecognition, Noise, StepFlow, StepRecognition, TrajectoryRecognition
+from .recognition import InitialRecognition, Noise, StepFlow, StepRecognition, TrajectoryFlow
 from .transition import GaussianTransition, LocallyLinear, Step
 
 Variant = Literal["dvbf", "gaussian", "iaf-step", "iaf-trajectory"]
@@ -31,7 +31,7 @@ class StateSpaceConfig:
     matrices: int = 16  # M of the locally linear transition
     hidden: int = 64  # width of the networks inside the walk through time; 0 makes all networks linear
     width: int = 128  # width of the networks that see all times at once
-    recognition: Recognition = "filter"  # of w_t: from x_t, or "smooth" from x_t .. x_T; iaf-trajectory sees all anyway
+    recognition: Recognition = "filter"  # of w_t: from x_t, or "smooth" from x_t .. x_T
     lookahead: int = 0  # L: how many observations after the first one the initial state is inferred from
     shared_scale: bool = False  # one standard deviation for all observed numbers (pictures), or one for each
     reward_scale: float = 8.0  # size of a typical reward, so that its error weighs no more than the bound
@@ -80,13 +80,9 @@ class StateSpace(nn.Module):
         self.emission = Emission(c.latent, c.observation, wide, c.shared_scale)
         flow, later = (StepFlow(c.latent, max(narrow, 8)) if c.variant == "iaf-step" else None for _ in range(2))
         self.initial = InitialRecognition(c.observation, c.control, c.latent, wide, c.lookahead, flow)
-        self.recognition: StepRecognition | TrajectoryRecognition
-        if c.variant == "iaf-trajectory":
-            sizes = (c.observation, c.control, c.latent)
-            self.recognition = TrajectoryRecognition(sizes, max(narrow, 8), c.steps)
-        else:
-            sizes = (c.observation, c.latent, c.control)
-            self.recognition = StepRecognition(sizes, c.latent, max(narrow, 8), later, c.recognition == "smooth")
+        sizes = (c.observation, c.latent, c.control)
+        self.recognition = StepRecognition(sizes, c.latent, max(narrow, 8), later, c.recognition == "smooth")
+        self.whole = TrajectoryFlow(c.latent, c.steps) if c.variant == "iaf-trajectory" else None
         self.reward = MLP(c.latent + c.control, 1, (max(narrow, 8),) * 2)
 
     def loss(self, batch: Trajectories, generator: torch.Generator | None = None) -> Loss:
@@ -112,21 +108,20 @@ class StateSpace(nn.Module):
 
         At epsilon = 0 the noise is the centre of the posterior: its mean where that is Gaussian.
         """
-        if isinstance(self.recognition, TrajectoryRecognition):
-            whole = self.recognition(self.initial(x, u), x, u, epsilon)
-            return Path(self.unroll(self.begin(whole.value[:, 0]), u, whole.value[:, 1:]), *whole)
         noise: Noise = self.initial(x, u).at(epsilon[:, 0])
         z, seen, steered = self.begin(noise.value), self.recognition.look(x[:, 1:], u), self.transition.steer(u)
         states, raws = [z], []
         for control, eye, normal in zip(steered.unbind(1), seen.unbind(1), epsilon[:, 1:].unbind(1), strict=True):
-            z, raw = self._recognise(self.recognition, z, control, eye, normal)
+            z, raw = self._recognise(z, control, eye, normal)
             states.append(z)
             raws.append(raw)
         later: Noise = self.recognition.read(torch.stack(raws, 1)).at(epsilon[:, 1:])  # all costs at once
         values = torch.cat((noise.value.unsqueeze(1), later.value), 1)
-        return Path(
-            torch.stack(states, 1), values, noise.kl + later.kl.sum(1), noise.log_ratio + later.log_ratio.sum(1)
-        )
+        kl, ratio = noise.kl + later.kl.sum(1), noise.log_ratio + later.log_ratio.sum(1)
+        if self.whole is None:
+            return Path(torch.stack(states, 1), values, kl, ratio)
+        values, change = self.whole(values)  # the walk drew y; the states are those of w
+        return Path(self.unroll(self.begin(values[:, 0]), u, values[:, 1:]), values, kl + change, ratio + change)
 
     def unroll(self, z: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """The states [B,T+1,Z] that z_0 [B,Z], controls [B,T,A] and noise w_1 .. w_T [B,T,W] make: generation."""
@@ -142,22 +137,21 @@ class StateSpace(nn.Module):
 
     def initial_state(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Tensor:
         """z_0 [B,Z] inferred from the first 1 + L observations of x [B,T+1,D] alone; epsilon [B,W] normal, or 0."""
-        if isinstance(self.recognition, TrajectoryRecognition):
-            return self.begin(self.recognition.first(self.initial(x, u), epsilon))
-        return self.begin(self.initial(x, u).at(epsilon).value)
+        first: Tensor = self.initial(x, u).draw(epsilon)
+        return self.begin(first if self.whole is None else self.whole.first(first))
 
     def filter(self, z: Tensor, u: Tensor, x: Tensor) -> Tensor:
         """The next state [B,Z] after z [B,Z] and control u [B,A], now that x [B,D] is seen: the posterior's centre.
 
-        Raises ValueError for iaf-trajectory, whose posterior needs the whole trajectory.
+        Raises ValueError where the posterior needs the whole trajectory.
         """
-        if not isinstance(self.recognition, StepRecognition) or self.recognition.later is not None:
+        if self.whole is not None or self.recognition.later is not None:
             raise ValueError(
-                "a model cannot filter if its posterior sees later observations, as iaf-trajectory and smooth "
+                "a model cannot filter if its posterior takes the whole trajectory, as iaf-trajectory and smooth "
                 "recognition do: use another variant, or recognition filter"
             )
         seen = self.recognition.look(x.unsqueeze(1), u.unsqueeze(1)).squeeze(1)
-        return self._recognise(self.recognition, z, self.transition.steer(u), seen, torch.zeros_like(z))[0]
+        return self._recognise(z, self.transition.steer(u), seen, torch.zeros_like(z))[0]
 
     @torch.no_grad()
     def generate(self, x: Tensor, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -176,9 +170,7 @@ class StateSpace(nn.Module):
         reward: Tensor = self.reward(torch.cat((z, u), -1)).squeeze(-1)
         return self.config.reward_scale * reward
 
-    def _recognise(
-        self, recognition: StepRecognition, z: Tensor, steered: Tensor, seen: Tensor, epsilon: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _recognise(self, z: Tensor, steered: Tensor, seen: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
         step: Step = self.transition(z, steered)
-        raw: Tensor = recognition(seen, step.mean, z)
-        return step.at(recognition.read(raw).draw(epsilon)), raw
+        raw: Tensor = self.recognition(seen, step.mean, z)
+        return step.at(self.recognition.read(raw).draw(epsilon)), raw

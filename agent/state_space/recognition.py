@@ -149,38 +149,29 @@ class StepRecognition(nn.Module):
         return self.flow(raw) if self.flow else Gaussian.of(raw)
 
 
-class TrajectoryRecognition(nn.Module):
-    """q(w_0, ..., w_T | x, u) = flow of a Gaussian whose parameters a recurrent network reads off the trajectory.
+class TrajectoryFlow(nn.Module):
+    """IAF over the noise of a whole trajectory: w_0 .. w_T = f(y_0 .. y_T), where stepwise recognition draws the y_t.
 
-    w_0's base, which `InitialRecognition` makes, sees x_0 .. x_L alone, and an autoregressive flow in the order of time
-    lets no later noise reach w_0; so the initial state needs nothing but the first observations. The base of w_t,
-    t > 0, sees all of x and u. Every flow of the chain keeps that order, and none sees a context, which would tell w_0
-    what comes later. T is fixed: the flow has (T + 1) W dimensions.
+    An autoregressive flow in the order of time lets no later y reach w_0, so the initial state needs nothing but the
+    first observations. Every flow of the chain keeps that order, and none sees a context, which would tell w_0 what
+    comes later. T is fixed: the flow has (T + 1) W dimensions.
     """
 
-    def __init__(self, sizes: tuple[int, int, int], hidden: int, steps: int) -> None:
+    def __init__(self, noise: int, steps: int, flows: int = 2) -> None:
         super().__init__()
-        observation, control, self.noise = sizes
-        self.steps = steps
-        self.recurrent = nn.GRU(observation + control, hidden, batch_first=True, bidirectional=True)
-        self.outer = nn.Linear(2 * hidden, 2 * self.noise)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
-        event = (steps + 1) * self.noise
-        self.flow = Chain(*(Autoregressive(event, (event,)) for _ in range(2)))
+        self.noise, self.steps = noise, steps
+        event = (steps + 1) * noise
+        self.chain = Chain(*(Autoregressive(event, (event,)) for _ in range(flows)))
 
-    def forward(self, first: Gaussian, x: Tensor, u: Tensor, epsilon: Tensor) -> Noise:
-        """First base [B,W], observations [B,T+1,D], controls [B,T,A], epsilon [B,T+1,W] -> noise, its costs [B]."""
-        if u.shape[1] != self.steps:
-            raise ValueError(f"trajectories have {u.shape[1]} steps, but this recognition was built for {self.steps}")
-        features, _ = self.recurrent(torch.cat((x[:, 1:], u), -1))
-        later = Gaussian.of(self.outer(features))
-        parts = (torch.cat((a.unsqueeze(1), b), 1).flatten(1) for a, b in zip(first, later, strict=True))
-        noise = Flowed(Gaussian(*parts), self.flow).at(epsilon.flatten(1))
-        return noise._replace(value=noise.value.view(epsilon.shape))
+    def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """y [B,T+1,W] -> w [B,T+1,W], and what it changes [B] in log q(w) - log N(w; 0, I)."""
+        if y.shape[1] != self.steps + 1:
+            raise ValueError(f"trajectories have {y.shape[1] - 1} steps, but this flow was built for {self.steps}")
+        flat = y.flatten(1)
+        w, log_det = self.chain(flat)
+        return w.view(y.shape), 0.5 * (w.square() - flat.square()).sum(-1) - log_det
 
-    def first(self, base: Gaussian, epsilon: Tensor) -> Tensor:
-        """w_0 [B,W] alone, from its base and epsilon [B,W]; the same as `forward` gives there."""
-        y = torch.addcmul(base.loc, base.log_scale.exp(), epsilon)
+    def first(self, y: Tensor) -> Tensor:
+        """w_0 [B,W] alone, of y_0 [B,W]; the same as `forward` gives there."""
         padded = functional.pad(y, (0, self.steps * self.noise))
-        return self.flow(padded)[0][:, : self.noise]
+        return self.chain(padded)[0][:, : self.noise]

@@ -109,6 +109,7 @@ def test_a_controller_is_evolved_in_the_dream_and_played(
         (["--control", "--variant", "iaf-trajectory"], SMALL, "iaf-trajectory"),
         (["--control"], [*SMALL, "recognition=smooth"], "recognition"),
         ([], ["recognition=none"], "recognition"),
+        ([], ["annealed=entropy"], "annealed"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(

@@ -119,9 +119,11 @@ def test_an_epoch_shows_every_trajectory_once_and_batches_depend_on_the_step_alo
     assert torch.equal(again.observations[:, 0, 0], again.controls[:, 0, 0])  # rows stay together
 
 
-def test_the_weight_of_the_kl_rises_to_one() -> None:
+def test_the_weight_of_the_kl_goes_to_one() -> None:
     batches = TrajectoryBatches(numbered(4), 2, seed=0, annealing=10)
     assert [round(batches(s).kl_weight, 3) for s in (0, 5, 10, 99)] == [0.01, 0.505, 1.0, 1.0]
+    tempered = TrajectoryBatches(numbered(4), 2, seed=0, annealing=10, tempered=True)
+    assert [round(tempered(s).kl_weight, 3) for s in (0, 5, 10, 99)] == [100.0, 1.98, 1.0, 1.0]
     assert TrajectoryBatches(numbered(4), 2, seed=0)(0).kl_weight == 1.0
     with pytest.raises(ValueError, match="size"):
         TrajectoryBatches(numbered(4), 5, seed=0)

@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 
 from agent.state_space import StateSpace, StateSpaceConfig, Trajectories
 from agent.state_space.emission import FLOOR, PACE, START
-from agent.state_space.recognition import StepRecognition, TrajectoryRecognition
+from agent.state_space.recognition import StepRecognition
 from agent.training import FitConfig, fit
 
 D, A, T = 2, 1, 5
@@ -180,10 +180,8 @@ def built(variant: str, recognition: str) -> StateSpace:
         lookahead=T if recognition == "smooth" else 0,
     )  # fmt: skip
     model = StateSpace(config).double()
-    if isinstance(model.recognition, StepRecognition):  # wider than the generative half
-        model.recognition = StepRecognition((D, D, A), D, 16, model.recognition.flow, recognition == "smooth").double()
-    else:
-        model.recognition = TrajectoryRecognition((D, A, D), 16, T).double()
+    flow = model.recognition.flow  # wider than the generative half:
+    model.recognition = StepRecognition((D, D, A), D, 16, flow, recognition == "smooth").double()
     with torch.no_grad():
         model.begin.last.weight.copy_(SYSTEM.s)
         model.begin.last.bias.copy_(SYSTEM.m)

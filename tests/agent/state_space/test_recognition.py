@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from agent.density import Chain
-from agent.state_space.recognition import Flowed, Gaussian, InitialRecognition, StepFlow, TrajectoryRecognition
+from agent.state_space.recognition import Flowed, Gaussian, InitialRecognition, StepFlow, TrajectoryFlow
 
 W = 3
 
@@ -83,56 +83,42 @@ def test_the_flow_is_told_about_the_observation() -> None:
     assert not torch.allclose(q.at(epsilon).value, q._replace(context=q.context + 1).at(epsilon).value)
 
 
-def trajectory(steps: int = 5) -> tuple[InitialRecognition, TrajectoryRecognition]:
+def trajectory(steps: int = 5) -> tuple[TrajectoryFlow, Tensor]:
     torch.manual_seed(0)
-    parts = InitialRecognition(2, 1, W, 8).double(), TrajectoryRecognition((2, 1, W), 8, steps).double()
-    for part in parts:
-        stir(part, 0.1)
-    return parts
+    flow = TrajectoryFlow(W, steps).double()
+    stir(flow, 0.1)
+    return flow, torch.randn(3, steps + 1, W, dtype=torch.float64)
 
 
-def sequence(rows: int = 3, steps: int = 5) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(6)
-    shapes = ((rows, steps + 1, 2), (rows, steps, 1), (rows, steps + 1, W))
-    return tuple(torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes)  # type: ignore[return-value]
-
-
-def test_the_initial_noise_of_a_trajectory_depends_on_the_first_observation_alone() -> None:
-    initial, recognition = trajectory()
-    x, u, epsilon = sequence()
-    before = recognition(initial(x, u), x, u, epsilon).value
-    torch.testing.assert_close(before[:, 0], recognition.first(initial(x, u), epsilon[:, 0]))
-    x[:, 1:] += 1.0
-    u += 1.0
-    epsilon[:, 1:] += 1.0
-    after = recognition(initial(x, u), x, u, epsilon).value
-    torch.testing.assert_close(before[:, 0], after[:, 0])
-    assert not torch.allclose(before[:, 1], after[:, 1])
-
-
-def test_the_noise_of_a_trajectory_hangs_together() -> None:
-    """What the flow over the whole trajectory is for: an early epsilon moves all later noise."""
-    initial, recognition = trajectory()
-    x, u, epsilon = sequence()
-    before = recognition(initial(x, u), x, u, epsilon).value
-    epsilon[:, 1] += 1.0
-    after = recognition(initial(x, u), x, u, epsilon).value
-    torch.testing.assert_close(before[:, 0], after[:, 0])
+def test_the_noise_of_a_trajectory_hangs_together_and_later_noise_moves_no_earlier() -> None:
+    flow, y = trajectory()
+    before = flow(y)[0]
+    torch.testing.assert_close(before[:, 0], flow.first(y[:, 0]))
+    y[:, 1] += 1.0
+    after = flow(y)[0]
+    assert torch.equal(before[:, 0], after[:, 0])
     assert not torch.allclose(before[:, -1], after[:, -1])
 
 
+def test_the_flow_over_a_trajectory_pays_for_its_jacobian() -> None:
+    flow, y = trajectory()
+    w, change = flow(y)
+    jacobian = torch.autograd.functional.jacobian(lambda a: flow(a[None])[0].flatten(), y[0]).view(2 * [y[0].numel()])
+    normal = Normal(torch.zeros_like(y[0]), 1.0)
+    expected = normal.log_prob(y[0]).sum() - normal.log_prob(w[0]).sum() - torch.linalg.slogdet(jacobian).logabsdet
+    torch.testing.assert_close(change[0], expected)
+
+
 def test_another_length_is_refused() -> None:
-    initial, recognition = trajectory()
-    x, u, epsilon = sequence(steps=4)
+    flow, y = trajectory()
     with pytest.raises(ValueError, match="4 steps"):
-        recognition(initial(x, u), x, u, epsilon)
+        flow(y[:, :-1])
 
 
 def test_masks_are_saved_with_the_weights() -> None:
-    _, recognition = trajectory()
-    masks = [name for name in recognition.state_dict() if name.endswith("mask")]
+    flow, _ = trajectory()
+    masks = [name for name in flow.state_dict() if name.endswith("mask")]
     assert len(masks) == 4  # two flows of two masked layers
-    assert isinstance(recognition.flow, Chain)
 
 
 def test_lookahead_needs_enough_observations() -> None:
