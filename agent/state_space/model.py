@@ -108,20 +108,23 @@ class StateSpace(nn.Module):
 
         At epsilon = 0 the noise is the centre of the posterior: its mean where that is Gaussian.
         """
-        noise: Noise = self.initial(x, u).at(epsilon[:, 0])
-        z, seen, steered = self.begin(noise.value), self.recognition.look(x[:, 1:], u), self.transition.steer(u)
-        states, raws = [z], []
+        first: Noise = self.initial(x, u).at(epsilon[:, 0])
+        turn = self.whole.turns() if self.whole is not None else None
+        z, raws = self.begin(turn(first.value) if turn else first.value), []
+        states, seen, steered = [z], self.recognition.look(x[:, 1:], u), self.transition.steer(u)
         for control, eye, normal in zip(steered.unbind(1), seen.unbind(1), epsilon[:, 1:].unbind(1), strict=True):
-            z, raw = self._recognise(z, control, eye, normal)
+            step, raw = self._recognise(z, control, eye)
+            drawn = self.recognition.read(raw).draw(normal)
+            z = step.at(turn(drawn) if turn else drawn)
             states.append(z)
             raws.append(raw)
         later: Noise = self.recognition.read(torch.stack(raws, 1)).at(epsilon[:, 1:])  # all costs at once
-        values = torch.cat((noise.value.unsqueeze(1), later.value), 1)
-        kl, ratio = noise.kl + later.kl.sum(1), noise.log_ratio + later.log_ratio.sum(1)
-        if self.whole is None:
-            return Path(torch.stack(states, 1), values, kl, ratio)
-        values, change = self.whole(values)  # the walk drew y; the states are those of w
-        return Path(self.unroll(self.begin(values[:, 0]), u, values[:, 1:]), values, kl + change, ratio + change)
+        values = torch.cat((first.value.unsqueeze(1), later.value), 1)
+        kl, ratio = first.kl + later.kl.sum(1), first.log_ratio + later.log_ratio.sum(1)
+        if self.whole is not None:
+            values, change = self.whole(values)
+            kl, ratio = kl + change, ratio + change
+        return Path(torch.stack(states, 1), values, kl, ratio)
 
     def unroll(self, z: Tensor, u: Tensor, noise: Tensor) -> Tensor:
         """The states [B,T+1,Z] that z_0 [B,Z], controls [B,T,A] and noise w_1 .. w_T [B,T,W] make: generation."""
@@ -151,7 +154,8 @@ class StateSpace(nn.Module):
                 "recognition do: use another variant, or recognition filter"
             )
         seen = self.recognition.look(x.unsqueeze(1), u.unsqueeze(1)).squeeze(1)
-        return self._recognise(z, self.transition.steer(u), seen, torch.zeros_like(z))[0]
+        step, raw = self._recognise(z, self.transition.steer(u), seen)
+        return step.at(self.recognition.read(raw).draw(torch.zeros_like(z)))
 
     @torch.no_grad()
     def generate(self, x: Tensor, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -170,7 +174,7 @@ class StateSpace(nn.Module):
         reward: Tensor = self.reward(torch.cat((z, u), -1)).squeeze(-1)
         return self.config.reward_scale * reward
 
-    def _recognise(self, z: Tensor, steered: Tensor, seen: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
+    def _recognise(self, z: Tensor, steered: Tensor, seen: Tensor) -> tuple[Step, Tensor]:
         step: Step = self.transition(z, steered)
         raw: Tensor = self.recognition(seen, step.mean, z)
-        return step.at(self.recognition.read(raw).draw(epsilon)), raw
+        return step, raw

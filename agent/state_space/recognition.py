@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..density import Autoregressive, Chain
+from ..density.coupling import LOG_SCALE_BOUND
 from ..density.networks import MLP
 from ..density.precision import bounded
 
@@ -152,6 +153,7 @@ class StepRecognition(nn.Module):
 class TrajectoryFlow(nn.Module):
     """IAF over the noise of a whole trajectory: w_0 .. w_T = f(y_0 .. y_T), where stepwise recognition draws the y_t.
 
+    Recognition of y_t sees the state that w_0 .. w_(t-1) made: y and w before t are functions of each other.
     An autoregressive flow in the order of time lets no later y reach w_0, so the initial state needs nothing but the
     first observations. Every flow of the chain keeps that order, and none sees a context, which would tell w_0 what
     comes later. T is fixed: the flow has (T + 1) W dimensions.
@@ -171,7 +173,41 @@ class TrajectoryFlow(nn.Module):
         w, log_det = self.chain(flat)
         return w.view(y.shape), 0.5 * (w.square() - flat.square()).sum(-1) - log_det
 
+    def turns(self) -> Turns:
+        """The same map, one time after the other."""
+        return Turns(self)
+
     def first(self, y: Tensor) -> Tensor:
         """w_0 [B,W] alone, of y_0 [B,W]; the same as `forward` gives there."""
-        padded = functional.pad(y, (0, self.steps * self.noise))
-        return self.chain(padded)[0][:, : self.noise]
+        return self.turns()(y)
+
+
+class Turns:
+    """Takes y_0, y_1, ... [B,W] in turn and gives w_0, w_1, ... [B,W], at the cost of one pass over all times together.
+
+    What the masks leave of a flow's first layer is summed up as the y_t come in; of its last layer only the rows of
+    the time at hand are asked.
+    """
+
+    def __init__(self, whole: TrajectoryFlow) -> None:
+        self.time = 0
+        self.layers: list[tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]] = []
+        self.inner: list[Tensor] = []  # of each flow, the sum so far: [H], then [B,H]
+        times, noise = whole.steps + 1, whole.noise
+        for flow in whole.chain.flows:
+            layers: Any = flow.conditioner
+            first, last = layers[0], layers[-1]
+            into = (first.weight * first.mask).T.unflatten(0, (times, noise))  # [T+1,W,H]
+            out = (last.weight * last.mask).view(2, times, noise, -1).permute(1, 3, 0, 2).flatten(2)  # [T+1,H,2W]
+            bias = last.bias.view(2, times, noise).transpose(0, 1).flatten(1)  # [T+1,2W]
+            self.layers.append((into.unbind(), out.unbind(), bias.unbind()))
+            self.inner.append(first.bias)
+
+    def __call__(self, y: Tensor) -> Tensor:
+        for i, (into, out, bias) in enumerate(self.layers):
+            self.inner[i] = torch.addmm(self.inner[i], y, into[self.time])
+            raw = torch.addmm(bias[self.time], functional.leaky_relu(self.inner[i]), out[self.time])
+            shift, scale = raw.chunk(2, -1)
+            y = torch.addcmul(shift, y, bounded(scale, LOG_SCALE_BOUND).exp())
+        self.time += 1
+        return y

@@ -100,6 +100,12 @@ def test_the_noise_of_a_trajectory_hangs_together_and_later_noise_moves_no_earli
     assert not torch.allclose(before[:, -1], after[:, -1])
 
 
+def test_time_by_time_the_flow_gives_the_same() -> None:
+    flow, y = trajectory()
+    turn = flow.turns()
+    torch.testing.assert_close(torch.stack([turn(y[:, t]) for t in range(y.shape[1])], 1), flow(y)[0])
+
+
 def test_the_flow_over_a_trajectory_pays_for_its_jacobian() -> None:
     flow, y = trajectory()
     w, change = flow(y)
