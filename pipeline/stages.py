@@ -108,7 +108,6 @@ LATER = {
     "memory.end_balance": 1.0,
     "memory_data.members": 1,
     "vision.rarity": 0.0,
-    "search.diagonal": False,
     "world.repeat": None,
     "world.sticky": 0.0,
     "world.pool": False,

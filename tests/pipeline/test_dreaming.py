@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 
 from agent.memory import MemoryConfig
 from agent.vision import VisionConfig
-from controller.evolution import SearchConfig
 from envs.options import WorldConfig
 from pipeline import running
 from pipeline.cli import main
@@ -254,7 +253,6 @@ def test_folders_that_are_older_than_a_setting_stay_as_they_are(plain: dict[str,
         "memory": MemoryConfig,
         "memory_data": SequenceData,
         "vision": VisionConfig,
-        "search": SearchConfig,
         "world": WorldConfig,
     }
     defaults = {f"{section}.{field.name}": field.default for section, kind in kinds.items() for field in fields(kind)}
