@@ -157,16 +157,18 @@ WORLDS: dict[str, dict[str, Settings]] = {
         },
         # One hour on two cores at most: evolved in dreams only. Monsters gather as an episode goes on,
         # and random play hardly sees that, so two more rounds collect what the agent lives to see.
+        # A far fireball is a few pixels large: without rarity the vision drops it, and the dream has nothing to dodge.
         "quick": {
-            "collect": {"episodes": 256, "max_steps": None},
-            "vision": {"latent": 64},
+            "collect": {"episodes": 320, "max_steps": None},
+            "vision": {"latent": 64, "rarity": 0.8},
+            "vision_fit": {"steps": 1500},
             "memory": {"hidden": 256, "end_balance": 10.0},  # half the published size: a third of its time
             "memory_fit": {"steps": 1200},
             "agent": {"features": "zhc"},
             "search": {
                 "population": 64,
                 "episodes": 8,
-                "generations": 60,
+                "generations": 50,
                 "slots": 4,  # games, each a process of its own
                 "stall_steps": None,
                 "validate_every": 10,
@@ -180,7 +182,7 @@ WORLDS: dict[str, dict[str, Settings]] = {
                 "horizon": 1000,
                 "horizon_generations": 30,
             },
-            "rounds": {"count": 3, "episodes": 64, "memory_steps": 800, "generations": 40},
+            "rounds": {"count": 3, "episodes": 128, "memory_steps": 800, "generations": 40},
             "evaluate": {"episodes": 100},
         },
     },
