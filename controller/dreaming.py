@@ -19,7 +19,7 @@ from envs.dream import DreamSlots
 from envs.spec import EnvSpec
 from rollouts.joined import LatentSource
 from rollouts.policy import ControllerPolicy
-from rollouts.run import Runner
+from rollouts.run import Runner, StallRule
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,15 @@ class DreamConfig:
     start_noise: float = 1.0  # of the starts, in standard deviations of the vision's own uncertainty
     done_threshold: float | None = None  # chance above which a dream ends; None: ends are drawn by their chance
     reward: Literal["learned", "survival"] = "learned"  # survival: 1 a transition
+    stall_steps: int | None = None  # a dream ends after so many transitions whose expected reward is not positive
     slots: int = 256  # dreams that one worker advances together
 
     def __post_init__(self) -> None:
-        least = {"horizon": 1, "first_horizon": 1, "horizon_generations": 1, "starts": 1, "warmup": 1, "slots": 1}
-        for name, low in least.items():
+        counts = ("horizon", "first_horizon", "horizon_generations", "starts", "warmup", "stall_steps", "slots")
+        for name in counts:
             value = getattr(self, name)
-            if value is not None and value < low:
-                raise ValueError(f"{name} must be at least {low}, not {value}")
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise ValueError(f"temperature must be a number above 0, not {self.temperature}")
         if not 0 <= self.middle <= 1:
@@ -114,4 +115,5 @@ def dream_runner(
     ]
     world = DreamSlots(spec, dreams, starts, config.slots, features=features, max_steps=max_steps)
     squash: Callable[[Tensor], Tensor] = spec.action.squash
-    return Runner(world, ControllerPolicy(controller, squash, config.slots))
+    stall = StallRule(config.stall_steps, spec.idle_reward) if config.stall_steps else None
+    return Runner(world, ControllerPolicy(controller, squash, config.slots), stall=stall)

@@ -140,6 +140,7 @@ def override(value: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any
 
     Raises ValueError where a setting has no `=`, its key is unknown (naming the nearest ones), or its type is wrong.
     """
+    value = to_json(from_json(value))  # an older folder does not name the settings that are younger than itself
     flat = flatten(value)
     chosen: dict[str, Any] = {}
     for setting in settings:

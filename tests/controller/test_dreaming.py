@@ -115,6 +115,21 @@ def test_a_search_in_dreams_improves_and_is_checked_in_reality(store: LatentStor
     )
 
 
+def test_a_dream_without_rewards_ends_early_and_counts_as_idled_to_its_end(store: LatentStore) -> None:
+    model = memory()
+    with torch.no_grad():
+        model.outcome.bias[0] = -5.0  # no transition is worth anything
+    (starts,) = draw_starts(store, [0, 2], [model], DreamConfig(starts=16), 0)
+    controller, dreamt = LinearController(12, 3), {}
+    for rule in (None, 4):
+        config = DreamConfig(slots=4, done_threshold=0.999, stall_steps=rule)
+        make = partial(dream_runner, CAR, controller, "zh", [model], [starts], config, 20)
+        with SerialPool(make) as pool:
+            dreamt[rule] = RealFitness(pool)(np.zeros((1, controller.size)), [1, 2, 3])
+    assert (dreamt[None].steps == 20).all() and (dreamt[4].steps == 4).all()
+    assert np.all(dreamt[None].total < -50) and np.all(np.abs(dreamt[4].total + 20 + 0.1 * 16) < 4)
+
+
 @pytest.mark.ray
 def test_workers_dream_alike(store: LatentStore) -> None:
     models = [memory(0), memory(1)]
@@ -138,6 +153,7 @@ def test_workers_dream_alike(store: LatentStore) -> None:
         {"start_noise": -1.0},
         {"done_threshold": 1.0},
         {"slots": 0},
+        {"stall_steps": 0},
     ],
 )
 def test_mistakes_are_named(wrong: dict) -> None:

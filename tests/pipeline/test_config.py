@@ -92,6 +92,11 @@ def test_an_override_is_typed(plain: dict[str, Any], setting: str, value: Any) -
     assert differences(plain, changed) == differences(plain, changed) and isinstance(from_json(changed), RunConfig)
 
 
+def test_a_setting_younger_than_the_folder_can_be_set(plain: dict[str, Any]) -> None:
+    older = {**plain, "dream": {k: v for k, v in plain["dream"].items() if k != "stall_steps"}}
+    assert override(older, ["dream.stall_steps=40"])["dream"]["stall_steps"] == 40
+
+
 def test_an_override_leaves_the_original_alone(plain: dict[str, Any]) -> None:
     before = json.dumps(plain)
     override(plain, ["search.population=12"])
