@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .density.options import add_density
 from .dreams.options import add_dream
+from .play.options import add_play
 from .stages import ROUNDS, STAGES
 
 EXAMPLES = """examples:
@@ -122,6 +123,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     add_density(commands, density_command)
     add_dream(commands, dream_command)
+    add_play(commands, play_command)
     _add_statespace(commands)
     _add_bench(commands, bench)
     return top
@@ -280,6 +282,12 @@ def density_command(options: argparse.Namespace) -> int:
 
 def dream_command(options: argparse.Namespace) -> int:
     from .dreams.commands import run
+
+    return run(options)
+
+
+def play_command(options: argparse.Namespace) -> int:
+    from .play.commands import run
 
     return run(options)
 
