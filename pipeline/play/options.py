@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from ..density.options import natural, positive, whole
+from ..options import add_command, add_folder, natural, positive, whole
 
 EPILOG = """keys:
   R      begins a new episode        SPACE  pauses
@@ -35,15 +34,9 @@ examples:
 
 def add_play(commands: Any, function: Callable[[argparse.Namespace], int]) -> None:
     """`play`, which calls `function`."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        "play",
-        help="play the world of a run with the keyboard, in its dream or for real",
-        description="Play the world of a run with the keyboard, in its dream or for real.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(function=function, command="play")
-    command.add_argument("--run", type=Path, required=True, metavar="DIR", dest="out", help="the run folder")
+    help = "play the world of a run with the keyboard, in its dream or for real"
+    command = add_command(commands, "play", help, EPILOG, function)
+    add_folder(command)
     command.add_argument(
         "--in", choices=("dream", "reality"), default="dream", dest="world", help="where to play (default: dream)"
     )
