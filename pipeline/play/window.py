@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 COMMANDS = {"escape": "quit", "r": "again", "space": "pause", "a": "swap"}  # keys that are no actions
 FRAME = 64  # pixels; a scale of 1 shows the pictures this high
 TEXT, GAP, WIDTH = 18, 6, 560  # pixels: height of a line, distance between things, least width
+INVISIBLE = ("dummy", "offscreen")  # drivers of SDL
 BACK, INK = (24, 24, 28), (225, 225, 225)
 
 
@@ -26,14 +29,18 @@ class Window:
         self._held: set[str] = set()
         self._screen: Any = None
         try:
+            if not _has_display():
+                raise self._pygame.error("no display")
             self._pygame.display.init()
+            if self._pygame.display.get_driver() in INVISIBLE and not os.environ.get("SDL_VIDEODRIVER"):
+                raise self._pygame.error("no display")  # SDL falls back to windows that nobody sees
             self._pygame.font.init()
             self._resize(WIDTH, self._height)
         except self._pygame.error as error:
             self._pygame.quit()
             raise ValueError(
-                f"no window can be opened here ({error}): play needs a display, a desktop's or one of ssh -X; "
-                "without one, frmdn dream --run DIR --video FILE.webm films the dream"
+                f"no window can be opened here ({error}): play needs a desktop, or ssh -X to a machine with one; "
+                "without either, frmdn dream --run DIR --video FILE.webm films the dream"
             ) from error
         self._pygame.display.set_caption(title)
         self._font = self._pygame.font.Font(None, TEXT + 4)
@@ -87,6 +94,13 @@ class Window:
     def _resize(self, width: int, height: int) -> None:
         if self._screen is None or self._screen.get_size() != (width, height):
             self._screen = self._pygame.display.set_mode((width, height))
+
+
+def _has_display() -> bool:
+    """False where SDL need not even look, for its libraries would complain in their own words."""
+    if sys.platform != "linux":
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
 
 
 def _pygame() -> Any:

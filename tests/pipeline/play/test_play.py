@@ -173,7 +173,13 @@ def test_mistakes_end_in_one_line(
         return line
 
     monkeypatch.setenv("SDL_VIDEODRIVER", "nothing-like-it")
-    assert "needs a display" in failure(*words(finished))
+    assert "needs a desktop" in failure(*words(finished))
+    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform == "linux":
+        assert "(no display)" in failure(*words(finished))
+        monkeypatch.setattr("pipeline.play.window._has_display", lambda: True)  # SDL looks, and falls back
+        assert "(no display)" in failure(*words(finished))
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert "pip install 'gymnasium[box2d]'" in failure(*words(finished, "--in", "reality"))
     assert "is no run folder" in failure(*words(tmp_path / "nowhere"))
