@@ -134,6 +134,12 @@ class DreamSlots(Slots):
         """Where the dreams are, f[S,Z]: what a vision can decode."""
         return self._state.z
 
+    @torch.no_grad()
+    def ends(self) -> Tensor:
+        """The chance that its dreamer saw for the last transition of each slot to be the end, f[S]."""
+        chances = [torch.sigmoid(dream.memory.predict(self._state.memory.h).done_logit) for dream in self.dreams]
+        return torch.stack(chances)[torch.from_numpy(self._who), torch.arange(self.slots)]
+
     def close(self) -> None:
         self._alive[:] = False
 

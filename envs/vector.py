@@ -121,13 +121,16 @@ class Slots:
 
 
 class GymnasiumSlots(Slots):
-    """Slots of Gymnasium environments, reused between episodes: each CarRacing that is made anew leaks memory."""
+    """Slots of Gymnasium environments, reused between episodes: each CarRacing that is made anew leaks memory.
+
+    With `render_mode="rgb_array"` they also draw what people see of the world, for `picture`.
+    """
 
     backend = "gymnasium"
 
-    def __init__(self, spec: EnvSpec, slots: int) -> None:
+    def __init__(self, spec: EnvSpec, slots: int, render_mode: str | None = None) -> None:
         super().__init__(spec, slots)
-        self._envs: list[gymnasium.Env[Any, Any]] = [spec.make() for _ in range(slots)]
+        self._envs: list[gymnasium.Env[Any, Any]] = [spec.make(render_mode=render_mode) for _ in range(slots)]
         self._infos: list[dict[str, Any]] = [{} for _ in range(slots)]
 
     def start(self, slot: int, seed: int) -> NDArray[Any]:
@@ -148,6 +151,11 @@ class GymnasiumSlots(Slots):
 
     def measures(self, slot: int) -> dict[str, float]:
         return {measure.name: float(self._infos[slot][measure.key]) for measure in self.spec.measures}
+
+    def picture(self, slot: int) -> Frames | None:
+        """The world's own picture u8[H0,W0,3] of the episode in this slot; None where it draws none."""
+        drawn = self._envs[slot].render()
+        return drawn if isinstance(drawn, np.ndarray) else None
 
     def close(self) -> None:
         for env in self._envs:

@@ -19,6 +19,13 @@ from .config import EvaluateConfig, FrameData, RoundsConfig, RunConfig, Sequence
 Settings = dict[str, dict[str, Any]]
 DOOM = "VizdoomTakeCover-v1"
 
+# What both quick presets train their vision with.
+QUICK_VISION: Settings = {
+    "vision": {"decoder": "fast"},
+    "vision_fit": {"steps": 1200, "learning_rate": 1e-3, "schedule": "cosine", "bf16": True, "checkpoint_every": 100},
+    "vision_data": {"batch": 128},
+}
+
 PRESETS: dict[str, Settings] = {
     # Under two minutes on two cores: every stage runs, nothing is learnt. For tests.
     "smoke": {
@@ -35,15 +42,7 @@ PRESETS: dict[str, Settings] = {
     # About twenty minutes on two cores.
     "quick": {
         "collect": {"episodes": 192, "policy": "brownian", "max_steps": 500, "slots": 8},
-        "vision": {"decoder": "fast"},
-        "vision_fit": {
-            "steps": 1200,
-            "learning_rate": 1e-3,
-            "schedule": "cosine",
-            "bf16": True,
-            "checkpoint_every": 100,
-        },
-        "vision_data": {"batch": 128},
+        **QUICK_VISION,
         "memory": {"hidden": 128},  # half the published size: quicker to train and to run, 483 parameters to search
         "memory_fit": {
             "steps": 800,
@@ -66,15 +65,7 @@ PRESETS: dict[str, Settings] = {
     # Two hours on two cores at most: evolved in dreams only, in rounds; docs/dreams.md.
     "quick-dream": {
         "collect": {"episodes": 96, "policy": "brownian", "max_steps": 500, "slots": 8},
-        "vision": {"decoder": "fast"},
-        "vision_fit": {
-            "steps": 1200,
-            "learning_rate": 1e-3,
-            "schedule": "cosine",
-            "bf16": True,
-            "checkpoint_every": 100,
-        },
-        "vision_data": {"batch": 128},
+        **QUICK_VISION,
         "memory": {"hidden": 128, "reward_head": "two_hot", "reward_weight": 10.0},
         "memory_fit": {
             "steps": 1000,

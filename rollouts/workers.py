@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from envs.errors import MissingExtra
+
 from .host import WorkerError, check_code, host_class
 from .run import Job, Outcome, Runner, run_episodes
 
@@ -26,6 +28,7 @@ REMEDY = (
     "what is finished is kept: run the same command again, and it resumes. If memory ran out, "
     "use fewer workers or slots; if an environment crashed, workers=0 shows its own messages"
 )
+MISTAKES = (ValueError, FileNotFoundError, MissingExtra)  # the user's, where a runner is made
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Ray paints its tracebacks
 _local_ray = False  # whether the Ray that runs is one that a pool of this process started
 
@@ -113,6 +116,7 @@ class RayPool:
     """`workers` Ray actors, one thread and one runner each; a worker gets a job as soon as a slot of it is free.
 
     A worker that raises, dies, or says nothing for `silence` seconds ends the run with WorkerError and closes the pool.
+    Where `make` itself raises one of MISTAKES, it is raised here as it is, as it would be without workers.
     Ray is started if none runs in this process, and left running until the process ends, for the next pool; `close`
     stops this pool's actors only. On a cluster (`address`, or Ray started by the caller) each worker reserves one CPU.
     """
@@ -220,7 +224,11 @@ class RayPool:
         try:
             return self._ray.get(call)
         except errors.RayTaskError as error:
-            raise WorkerError(f"{member} raised:\n{COLOUR.sub('', str(error))}") from getattr(error, "cause", error)
+            cause = getattr(error, "cause", error)
+            failure = WorkerError(f"{member} raised:\n{COLOUR.sub('', str(error))}")
+            if isinstance(cause, MISTAKES) and not member.slots:  # while its runner was made
+                raise cause from failure
+            raise failure from cause
         except errors.RayError as error:
             reason = " ".join(str(error).split())[:600]
             raise WorkerError(f"{member} died: {reason}\n{REMEDY}") from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
+
+from ..options import natural, positive, whole
 
 DATA = ("inverse-sine", "speech", "images", "latents", "latents-sampled", "latents-mean")
 COMPARED = DATA[:4]
@@ -164,27 +165,3 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 def _models() -> str:
     return ", ".join(MODELS + SLIDES) + " (default: frmdn-diagonal)"
-
-
-def positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
-    return value
-
-
-def whole(text: str) -> int:
-    return _integer(text, 1)
-
-
-def natural(text: str) -> int:
-    return _integer(text, 0)
-
-
-def _integer(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least} up, not {text!r}")
-    return int(text)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..density.options import natural, positive, whole
+from ..options import add_command, add_folder, add_machine, natural, positive, whole
 
 EPILOG = """examples:
   frmdn dream --run runs/car --video dream.webm                  real frames, reconstruction and open-loop dream
@@ -29,28 +29,17 @@ examples:
 
 def add_dream(commands: Any, function: Callable[[argparse.Namespace], int]) -> None:
     """`dream` and `dream report`, both of which call `function`."""
-    dream = _add(commands, "dream", "watch an agent's dreams, and measure what they are worth", EPILOG)
-    dream.set_defaults(function=function, command="dream")
+    dream = add_command(commands, "dream", "watch an agent's dreams, and measure what they are worth", EPILOG, function)
     _add_video(dream)
     inner = dream.add_subparsers(title="commands", metavar="command")
-    report = _add(inner, "report", "dream return against real return, and how long a dream stays true", REPORT)
-    report.set_defaults(function=function, command="dream report")
+    help = "dream return against real return, and how long a dream stays true"
+    report = add_command(inner, "report", help, REPORT, function)
+    report.set_defaults(command="dream report")
     _add_report(report)
 
 
-def _add(commands: Any, name: str, help: str, epilog: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return command
-
-
 def _add_video(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--run", type=Path, metavar="DIR", dest="out", help="the run folder")
+    add_folder(command, required=False)
     command.add_argument("--video", type=Path, metavar="FILE", help="the .webm to write")
     command.add_argument("--in-dream", action="store_true", help="the agent driving in its own dream")
     command.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="of the dream (default: 1)")
@@ -64,7 +53,7 @@ def _add_video(command: argparse.ArgumentParser) -> None:
 
 def _add_report(command: argparse.ArgumentParser) -> None:
     where = command.add_mutually_exclusive_group(required=True)
-    where.add_argument("--run", type=Path, metavar="DIR", dest="out", default=argparse.SUPPRESS, help="the run folder")
+    add_folder(where, required=False, default=argparse.SUPPRESS)
     where.add_argument("--runs", type=Path, nargs="+", metavar="DIR", help="tabulate finished runs instead")
     command.add_argument("--controllers", type=whole, default=24, metavar="N", help="of the search (default: 24)")
     command.add_argument("--episodes", type=whole, default=4, metavar="N", help="real ones of each (default: 4)")
@@ -83,9 +72,7 @@ def _add_report(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--threshold", type=positive, default=1.0, metavar="X", help="relative error that ends a dream (default: 1)"
     )
-    command.add_argument("--workers", type=natural, metavar="N", help="worker processes (default: one a core; 0: none)")
-    command.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
-    command.add_argument("--json", action="store_true", help="print one JSON object on stdout, all else on stderr")
+    add_machine(command)
 
 
 def temperatures(text: str) -> tuple[float, ...]:

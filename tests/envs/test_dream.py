@@ -49,6 +49,28 @@ def slots(memory, starts, count: int = 3, max_steps: int = 50, **options) -> Dre
     return DreamSlots(CAR, dream, starts, count, max_steps=max_steps, **options)
 
 
+def test_the_chance_of_the_end_is_the_dreamers(memory, starts):
+    """Of every slot, by the memory that dreams it, for the transition that was just taken."""
+    torch.manual_seed(5)
+    other = Memory(memory.config).eval()
+    with torch.no_grad():
+        _, state = other.unroll(torch.zeros(STARTS, 2, LATENT), torch.zeros(STARTS, 2, 3))
+    both = [Dream(each, done_threshold=0.99) for each in (memory, other)]
+    world = DreamSlots(CAR, both, [starts, DreamState(starts.z, state)], 4)
+    for slot in range(4):
+        world.start(slot, slot + 1)
+    assert set(world._who.tolist()) == {0, 1}
+    before = world._state
+    z, remembered = before.z.clone(), type(before.memory)(*(part.clone() for part in before.memory))
+    hands = torch.from_numpy(np.stack([action(t) for t in range(4)]))
+    world.step(np.arange(4), hands.numpy())
+    with torch.no_grad():
+        for slot, who in enumerate(world._who.tolist()):
+            model = both[who].memory
+            told = model.predict(model.step(z, hands, remembered).h).done_logit[slot]
+            assert world.ends()[slot].item() == pytest.approx(torch.sigmoid(told).item(), abs=1e-5)
+
+
 def action(step: int) -> np.ndarray:
     return np.array([np.sin(step), 0.5, 0.1], np.float32)
 

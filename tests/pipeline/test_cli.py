@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -126,6 +127,25 @@ def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -
 
     assert cli._is_users(MissingExtra("EnvPool", "fast", "backend 'envpool'"))
     assert not cli._is_users(ImportError("numpy"))
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_extra_that_workers_miss_is_told_in_one_line(tmp_path: Path) -> None:
+    """In a process of its own, where vizdoom is a package that cannot be imported, for Ray's workers too."""
+    (tmp_path / "vizdoom").mkdir()
+    (tmp_path / "vizdoom" / "__init__.py").write_text("raise ImportError('not here')")
+    words = ["run", "--env", "VizdoomTakeCover-v1", "--preset", "smoke", "--out", str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", *words, "--workers", "1"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("frmdn: VizdoomTakeCover-v1 needs ViZDoom")
+    assert "pip install 'frmdn[doom]'" in done.stderr.splitlines()[-1]
 
 
 def test_the_number_of_workers_follows_the_quota_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:

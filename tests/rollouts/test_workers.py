@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from envs.counting import Failure, counting_spec
+from envs.errors import MissingExtra
 from envs.vector import make_slots
 from rollouts.host import check_code, host_class
 from rollouts.policy import BrownianPolicy
@@ -162,6 +163,26 @@ def test_an_exception_in_a_worker_comes_with_its_traceback():
     assert "\x1b" not in str(caught.value)
     with pytest.raises(ValueError, match="closed"):
         list(failing.run(jobs(1)))
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("error", [ValueError("repeat is wrong"), FileNotFoundError("no such file: x"), None])
+def test_a_users_mistake_in_making_a_runner_is_told_as_without_workers(error):
+    def make():
+        import sys
+
+        from envs.doom import take_cover_spec
+
+        if error is not None:
+            raise error
+        sys.modules["vizdoom"] = sys.modules["vizdoom.gymnasium_wrapper"] = None  # as if it were not installed
+        take_cover_spec().make()
+
+    with pytest.raises(MissingExtra if error is None else type(error)) as caught:
+        RayPool(make, 1)
+    assert type(caught.value) in (ValueError, FileNotFoundError, MissingExtra)  # not one that Ray made of it
+    assert str(caught.value) == (str(error) if error else str(MissingExtra("ViZDoom", "doom", "VizdoomTakeCover-v1")))
+    assert isinstance(caught.value.__cause__, WorkerError) and "worker 0" in str(caught.value.__cause__)
 
 
 @pytest.mark.ray

@@ -1,0 +1,1 @@
+"""`frmdn play`: a person plays the world, or its dream, with the keyboard."""
