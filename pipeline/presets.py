@@ -77,7 +77,7 @@ PRESETS: dict[str, Settings] = {
         "memory_data": {"batch": 32, "length": 128, "members": 2},
         "search": {
             "population": 48,
-            "episodes": 10,
+            "episodes": 8,
             "generations": 30,
             "sigma": 0.1,
             "slots": 8,
@@ -87,14 +87,16 @@ PRESETS: dict[str, Settings] = {
         },
         "dream": {
             "world": "dream",
-            "temperature": 1.15,
-            "first_horizon": 100,
-            "horizon": 200,
+            "temperature": 1.0,
+            "first_horizon": 150,
+            "horizon": 300,
             "horizon_generations": 15,
+            "stall_steps": 50,  # a memory may dream that it finds back to the road
             "middle": 0.5,
             "warmup": 8,
         },
-        "rounds": {"count": 16, "episodes": 32, "memory_steps": 800},
+        # Noise on the parameters is what shows the memory other ways to drive: each dream-driver makes one mistake always.
+        "rounds": {"count": 16, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 800},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
