@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.files import History, read_json
-from pipeline.stages import STAGES
+from pipeline.stages import table
 
 
 def summarise(folder: Path) -> dict[str, Any]:
     """Preset settings, seconds by stage, cores, last figures of the histories and the whole evaluation of one run."""
     config, evaluation = read_json(folder / "config.json"), read_json(folder / "evaluation.json")
-    done = {stage.name: read_json(folder / stage.folder / "done.json") for stage in STAGES}
+    done = {stage.name: read_json(folder / stage.folder / "done.json") for stage in table(config)}
     for baseline in evaluation["baselines"].values():
         baseline.pop("versions", None)  # the same as the agent's
     evolution = History(folder / "controller" / "history.jsonl", "generation").read()
@@ -35,9 +35,22 @@ def summarise(folder: Path) -> dict[str, Any]:
             "steps_per_second": sum(line["steps"] for line in evolution) / sum(line["seconds"] for line in evolution),
             "validation": [[line["generation"], line["validation"]] for line in evolution if "validation" in line],
         },
+        **_rounds(folder),
         "config": config,
         "evaluation": evaluation,
     }
+
+
+def _rounds(folder: Path) -> dict[str, Any]:
+    """Which of CMA's means was kept, what each round brought, and what the dreams were worth: where a run has these."""
+    found: dict[str, Any] = {}
+    if (folder / "controller" / "kept.json").exists():
+        found["kept"] = read_json(folder / "controller" / "kept.json")
+    if (folder / "rounds" / "history.jsonl").exists():
+        found["rounds"] = History(folder / "rounds" / "history.jsonl", "round").read()
+    if (folder / "dream.json").exists():
+        found["dream"] = read_json(folder / "dream.json")
+    return found
 
 
 def _last(folder: Path, key: str) -> float:
