@@ -85,18 +85,20 @@ PRESETS: dict[str, Settings] = {
             "validate_every": 10,
             "validate_episodes": 16,
         },
+        # Dreams as long as reality, rather certain, and over once nothing is gained: so they rank drivers as reality does.
+        # Shorter ones reward whoever races off the road last (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
-            "temperature": 1.0,
-            "first_horizon": 150,
-            "horizon": 300,
-            "horizon_generations": 15,
-            "stall_steps": 50,  # a memory may dream that it finds back to the road
-            "middle": 0.5,
+            "temperature": 0.5,
+            "first_horizon": 300,
+            "horizon": 1000,
+            "horizon_generations": 10,
+            "stall_steps": 30,
+            "middle": 0.25,
             "warmup": 8,
         },
-        # Noise on the parameters is what shows the memory other ways to drive: each dream-driver makes one mistake always.
-        "rounds": {"count": 16, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 800},
+        # Noise on the parameters shows the memory other ways to drive than the one whose mistake is always the same.
+        "rounds": {"count": 14, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 700},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
