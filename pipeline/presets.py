@@ -85,7 +85,7 @@ PRESETS: dict[str, Settings] = {
             "validate_every": 10,
             "validate_episodes": 16,
         },
-        # Dreams as long as reality, rather certain, and over once nothing is gained: so they rank drivers as reality does.
+        # Dreams as long as reality, rather certain, and over once nothing is gained rank drivers as reality does.
         # Shorter ones reward whoever races off the road last (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
