@@ -85,20 +85,20 @@ PRESETS: dict[str, Settings] = {
             "validate_every": 10,
             "validate_episodes": 16,
         },
-        # Dreams as long as reality, rather certain, and over once nothing is gained rank drivers as reality does.
+        # Dreams as long as reality, as uncertain as the memory, and over once nothing is gained rank drivers as reality does.
         # Shorter ones reward whoever races off the road last (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
-            "temperature": 0.5,
+            "temperature": 1.0,
             "first_horizon": 300,
             "horizon": 1000,
             "horizon_generations": 10,
             "stall_steps": 30,
-            "middle": 0.25,
+            "middle": 0.5,
             "warmup": 8,
         },
         # Noise on the parameters shows the memory other ways to drive than the one whose mistake is always the same.
-        "rounds": {"count": 14, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 700},
+        "rounds": {"count": 12, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 400},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
