@@ -85,8 +85,8 @@ PRESETS: dict[str, Settings] = {
             "validate_every": 10,
             "validate_episodes": 16,
         },
-        # Dreams as long as reality that are over once nothing is gained rank drivers as reality does. Shorter ones reward
-        # whoever races off the road last, more certain ones are exploited (docs/decisions/0006-dreams.md).
+        # Dreams as long as reality that are over once nothing is gained rank drivers as reality does. Shorter ones
+        # reward whoever races off the road last, more certain ones are exploited (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
             "temperature": 1.0,
