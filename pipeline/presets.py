@@ -89,7 +89,7 @@ PRESETS: dict[str, Settings] = {
         # reward whoever races off the road last, more certain ones are exploited (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
-            "temperature": 1.0,
+            "temperature": 0.8,
             "first_horizon": 300,
             "horizon": 1000,
             "horizon_generations": 10,
@@ -98,7 +98,7 @@ PRESETS: dict[str, Settings] = {
             "warmup": 8,
         },
         # Noise on the parameters shows the memory other ways to drive than the one whose mistake is always the same.
-        "rounds": {"count": 12, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 400},
+        "rounds": {"count": 16, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 800},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
