@@ -42,6 +42,9 @@ class SequenceData:
     batch: int = 32  # sequences
     length: int = 128  # transitions a sequence; shorter episodes are padded
     validation: float = 0.05  # share of the episodes that are held out, 0 to 0.5
+    noise: float = (
+        1.0  # of the latents, in deviations of the vision's uncertainty; 0: means, which is what agents act on
+    )
     members: int = 1  # memories trained, from other initial weights on other batches: more are an ensemble to dream in
 
     def __post_init__(self) -> None:
@@ -49,6 +52,8 @@ class SequenceData:
         for name in ("length", "members"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if not self.noise >= 0:
+            raise ValueError(f"noise must not be negative, not {self.noise}")
 
 
 @dataclass(frozen=True)

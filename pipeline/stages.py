@@ -107,6 +107,7 @@ LATER = {
     "memory.reward_limit": 150.0,
     "memory.end_balance": 1.0,
     "memory_data.members": 1,
+    "memory_data.noise": 1.0,
     "dream.stall_steps": None,
     "vision.rarity": 0.0,
     "world.repeat": None,

@@ -129,9 +129,11 @@ def _train_member(session: Session, work: Work, member: int) -> Result:
     training, held = session.split("memory", data.validation)
     if session.source is not None:
         memory.load_state_dict(session.source.memory(member).state_dict())
-    with closing(LatentBatches(latents, held, data.batch, data.length, derive(seed, "validation"))) as batches:
+    with closing(
+        LatentBatches(latents, held, data.batch, data.length, derive(seed, "validation"), noise=data.noise)
+    ) as batches:
         fixed = [batches(i) for i in range(VALIDATION_BATCHES)]
-    with closing(LatentBatches(latents, training, data.batch, data.length, seed)) as batches:
+    with closing(LatentBatches(latents, training, data.batch, data.length, seed, noise=data.noise)) as batches:
         return _train(session, work, memory, batches, fixed, session.config.memory_fit)
 
 

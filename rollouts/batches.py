@@ -114,7 +114,7 @@ class LatentBatches:
     at least as likely as one in the middle of a long episode (and less than three times), and segments that begin
     where the episode begins, as acting does, are no rarity. Memory starts every segment from its zero state.
     Shorter episodes are padded on the right with zeros.
-    Latents are sampled anew for every step: z = mean + exp(logvar / 2) * eps.
+    Latents are sampled anew for every step: z = mean + noise * exp(logvar / 2) * eps.
 
     Args:
         latents: the stored moments.
@@ -123,6 +123,7 @@ class LatentBatches:
         length: transitions a segment, L.
         seed: of all choices and noise.
         memory: bytes of moments kept; of episodes beyond it, just the segment needed is read from disk.
+        noise: standard deviations of the samples, in those of the vision's uncertainty; 0 gives the means.
     """
 
     def __init__(
@@ -134,12 +135,15 @@ class LatentBatches:
         seed: int,
         *,
         memory: int = 512_000_000,
+        noise: float = 1.0,
     ) -> None:
         _check(indices, batch_size)
+        if not noise >= 0:
+            raise ValueError(f"noise must not be negative, not {noise}")
         if length < 1:
             raise ValueError(f"length must be at least 1, not {length}")
         self.latents, self.indices, self.batch_size, self.length = latents, list(indices), batch_size, length
-        self.seed, self._free = seed, memory
+        self.seed, self._free, self.noise = seed, memory, noise
         shapes = np.array([latents.shape(index) for index in self.indices])
         if (shapes[:, 1:] != shapes[0, 1:]).any():
             raise ValueError(f"{latents.folder} mixes latent or action sizes; delete it and run `frmdn encode` again")
@@ -188,6 +192,8 @@ class LatentBatches:
             mask[row, : stop - start] = True
             real[row, : stop - start + 1] = 1
         noise = torch.randn(b, t + 1, self._latent, generator=generator(self.seed, "noise", step))
+        if self.noise != 1:
+            noise.mul_(self.noise)
         z = noise.mul_(logvar.mul_(0.5).exp_()).add_(mean).mul_(real)  # [B,L+1,Z]; padding stays zero
         return SequenceBatch(z, actions, rewards, ends, mask)
 
