@@ -225,6 +225,14 @@ class TestLatentBatches:
         flat = noise.flatten(1)
         assert (flat[:640] * flat[640:]).mean().abs() < 0.01  # fresh in every step
 
+    def test_noise_is_scaled_and_without_it_the_means_are_left(self, latents: LatentStore) -> None:
+        mean = torch.tensor(latents.read(3).mean)
+        assert torch.equal(LatentBatches(latents, [3], 2, 200, 1, noise=0.0)(0).latents, mean.expand(2, -1, -1))
+        half, whole = (LatentBatches(latents, [3], 2, 200, 1, noise=n)(0).latents - mean for n in (0.5, 1.0))
+        torch.testing.assert_close(2 * half, whole, atol=1e-3, rtol=0)
+        with pytest.raises(ValueError, match="noise"):
+            LatentBatches(latents, [3], 2, 200, 1, noise=-1.0)
+
     def test_every_transition_is_at_least_as_likely_as_one_in_the_middle(self, latents: LatentStore) -> None:
         length = 20
         batches = self.batches(latents, length=length, size=256)
