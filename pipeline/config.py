@@ -42,9 +42,7 @@ class SequenceData:
     batch: int = 32  # sequences
     length: int = 128  # transitions a sequence; shorter episodes are padded
     validation: float = 0.05  # share of the episodes that are held out, 0 to 0.5
-    noise: float = (
-        1.0  # of the latents, in deviations of the vision's uncertainty; 0: means, which is what agents act on
-    )
+    noise: float = 1.0  # of latents, in the vision's own deviations; 0: their means, which agents act on
     members: int = 1  # memories trained, from other initial weights on other batches: more are an ensemble to dream in
 
     def __post_init__(self) -> None:
