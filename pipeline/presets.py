@@ -89,7 +89,7 @@ PRESETS: dict[str, Settings] = {
         # reward whoever races off the road last, more certain ones are exploited (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
-            "temperature": 0.8,
+            "temperature": 1.0,
             "first_horizon": 300,
             "horizon": 1000,
             "horizon_generations": 10,
