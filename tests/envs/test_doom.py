@@ -68,7 +68,7 @@ def test_steering_goes_the_way_it_says(env):
         env.reset(seed=1)
         for _ in range(12):
             frame = env.step(np.array([steer], np.float32))[0]
-        return frame[26:40].astype(float).mean((0, 2))  # brightness along the back wall, f[64]
+        return frame[5:25].astype(float).mean((0, 2))  # brightness along the back wall, f[64]
 
     def slide(moved: np.ndarray, still: np.ndarray) -> int:
         shifts = range(-8, 9)
