@@ -74,15 +74,15 @@ PRESETS: dict[str, Settings] = {
             "schedule": "cosine",
             "checkpoint_every": 100,
         },
-        "memory_data": {"batch": 32, "length": 128, "members": 2},
+        "memory_data": {"batch": 32, "length": 128},
         "search": {
             "population": 48,
             "episodes": 8,
-            "generations": 30,
+            "generations": 12,  # of a round: after some ten, CMA has found what the memory gets wrong
             "sigma": 0.1,
             "slots": 8,
             "stall_steps": 100,  # of the checks in reality: what has left the road does not come back
-            "validate_every": 10,
+            "validate_every": 4,
             "validate_episodes": 16,
         },
         # Dreams as long as reality that are over once nothing is gained rank drivers as reality does. Shorter ones
@@ -90,15 +90,13 @@ PRESETS: dict[str, Settings] = {
         "dream": {
             "world": "dream",
             "temperature": 1.0,
-            "first_horizon": 300,
             "horizon": 1000,
-            "horizon_generations": 10,
             "stall_steps": 30,
             "middle": 0.5,
             "warmup": 8,
         },
         # Noise on the parameters shows the memory other ways to drive than the one whose mistake is always the same.
-        "rounds": {"count": 16, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 800},
+        "rounds": {"count": 24, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 500},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
