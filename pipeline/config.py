@@ -143,8 +143,8 @@ def override(value: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any
 
     Raises ValueError where a setting has no `=`, its key is unknown (naming the nearest ones), or its type is wrong.
     """
-    value = to_json(from_json(value))  # an older folder does not name the settings that are younger than itself
-    flat = flatten(value)
+    result = to_json(from_json(value))  # names all settings: an older folder lacks those that are younger than itself
+    flat = flatten(result)
     chosen: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -156,7 +156,6 @@ def override(value: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any
     for follower, leader in LINKED.items():
         if leader in chosen and follower not in chosen:
             chosen[follower] = chosen[leader]
-    result: dict[str, Any] = json.loads(json.dumps(value))
     for key, item in chosen.items():
         section, _, name = key.rpartition(".")
         (result[section] if section else result)[name] = item

@@ -28,16 +28,14 @@ def add_folder(command: Any, required: bool = True, **more: Any) -> None:
     )
 
 
+def add_set(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
+    """`--set`, as often as one likes."""
+    command.add_argument("--set", action="append", default=[], metavar=metavar, dest="settings", help=help)
+
+
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Other settings for a run folder, and whether they may replace those that are there."""
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="settings",
-        help="change one setting; may be repeated",
-    )
+    add_set(command, "SECTION.KEY=VALUE", "change one setting; may be repeated")
     command.add_argument(
         "--replace",
         action="store_true",

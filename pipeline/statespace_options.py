@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .options import add_command, add_json, whole
+from .options import add_command, add_json, add_set, whole
 
 EPILOG = """variants:
   dvbf            locally linear transitions; Gaussian recognition of the noise (Karl et al. 2017)
@@ -44,14 +44,7 @@ def add_statespace(commands: Any, function: Callable[[argparse.Namespace], int])
     )
     command.add_argument("--seeds", type=whole, default=5, metavar="N", help="seeds 0 to N-1 (default: 5)")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder; made if it is not there")
-    command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change one setting of config.json; may be repeated",
-    )
+    add_set(command, "KEY=VALUE", "change one setting of config.json; may be repeated")
     command.add_argument(
         "--control", action="store_true", help="evolve a small controller in the dream of seed 0, and play it for real"
     )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +34,27 @@ TINY = {
     "search.slots": 2,
     "evaluate.episodes": 2,
 }
+
+
+@pytest.fixture(scope="session")
+def kill() -> Callable[[list[str], Path, Callable[[], bool]], None]:
+    """Runs a command until something is reached, and kills it there; its output goes into a log."""
+
+    def run_and_kill(words: list[str], log: Path, reached: Callable[[], bool], patience: float = 120.0) -> None:
+        with log.open("w") as output:
+            process = subprocess.Popen(words, stderr=output, stdout=output)
+            try:
+                deadline = time.monotonic() + patience
+                while not reached():
+                    assert process.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, f"{log.stem} never reached its middle"
+                    time.sleep(0.002)
+                os.kill(process.pid, signal.SIGKILL)
+            finally:
+                process.kill()
+                process.wait()
+
+    return run_and_kill
 
 
 @pytest.fixture

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +39,7 @@ SETTINGS = {  # long enough to be caught in the middle of each stage, short enou
     "evaluate.max_steps": 30,
 }
 PATIENCE = 120.0  # seconds until a stage must have reached its middle
+Kill = Callable[[list[str], Path, Callable[[], bool]], None]
 TIMES = ("seconds", "per_second", "steps_per_second")  # the only figures that may differ
 
 
@@ -92,21 +90,10 @@ class Snapshot:
     histories: dict[str, list[dict[str, Any]]]
 
 
-def kill_in(stage: str, folder: Path, workers: int) -> Snapshot:
+def kill_in(kill: Kill, stage: str, folder: Path, workers: int) -> Snapshot:
     """Run until the middle of a stage, kill, and say what was there."""
     home, middle = MIDDLES[stage]
-    with (folder.parent / f"{stage}.log").open("w") as log:
-        process = subprocess.Popen(command(folder, workers), stderr=log, stdout=log)
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while not middle(folder):
-                assert process.poll() is None, (folder.parent / f"{stage}.log").read_text()
-                assert time.monotonic() < deadline, f"{stage} never reached its middle"
-                time.sleep(0.002)
-            os.kill(process.pid, signal.SIGKILL)
-        finally:
-            process.kill()
-            process.wait()
+    kill(command(folder, workers), folder.parent / f"{stage}.log", lambda: middle(folder))
     assert not (folder / home / "done.json").exists(), f"{stage} was over before it was killed: make it longer"
     histories = {name: lines(folder / name / "history.jsonl") for name in ("vision", "memory", "controller")}
     return Snapshot(episodes(folder), histories)
@@ -164,9 +151,9 @@ def check_nothing_twice(folder: Path, snapshots: dict[str, Snapshot]) -> None:
         assert kept and kept == lines(folder / home / "history.jsonl")[: len(kept)], stage
 
 
-def test_killed_in_every_stage(tmp_path: Path, undisturbed: Path) -> None:
+def test_killed_in_every_stage(kill: Kill, tmp_path: Path, undisturbed: Path) -> None:
     folder = tmp_path / "run"
-    snapshots = {stage: kill_in(stage, folder, workers=0) for stage in MIDDLES}
+    snapshots = {stage: kill_in(kill, stage, folder, workers=0) for stage in MIDDLES}
     final = subprocess.run(command(folder, workers=0), capture_output=True, text=True, timeout=PATIENCE)
     assert final.returncode == 0, final.stderr
     check_equal(folder, undisturbed)
@@ -176,11 +163,11 @@ def test_killed_in_every_stage(tmp_path: Path, undisturbed: Path) -> None:
 
 
 @pytest.mark.ray
-def test_killed_with_workers(tmp_path: Path, undisturbed: Path) -> None:
+def test_killed_with_workers(kill: Kill, tmp_path: Path, undisturbed: Path) -> None:
     """The driver dies under its workers: they go with it, and the folder is free for the next call."""
     folder = tmp_path / "run"
-    before = kill_in("collect", folder, workers=2).episodes
-    kill_in("evolve", folder, workers=2)  # resumes the collection on its way
+    before = kill_in(kill, "collect", folder, workers=2).episodes
+    kill_in(kill, "evolve", folder, workers=2)  # resumes the collection on its way
     now = episodes(folder)
     assert before and before.items() <= now.items()
     one, two = (

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +41,7 @@ PATIENCE = 120.0  # seconds until a stage must have reached its middle
 TIMES = ("seconds", "per_second", "steps_per_second")  # the only figures that may differ
 CHECKPOINT = 10  # steps of the memory
 Words = Callable[..., list[str]]
+Kill = Callable[[list[str], Path, Callable[[], bool]], None]
 
 
 def command(tiny: Words, folder: Path) -> list[str]:
@@ -99,26 +97,15 @@ def in_evolve(second: Path) -> bool:
     return len(lines(second / "controller" / "history.jsonl")) >= 3
 
 
-def kill_when(reached: Callable[[Path], bool], words: list[str], folder: Path, stage: str) -> None:
+def kill_when(kill: Kill, reached: Callable[[Path], bool], words: list[str], folder: Path, stage: str) -> None:
     """Run until the second round is in the middle of a stage, and kill."""
-    with (folder.parent / f"{stage}.log").open("w") as log:
-        process = subprocess.Popen(words, stderr=log, stdout=log)
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while not reached(folder / "round-02"):
-                assert process.poll() is None, (folder.parent / f"{stage}.log").read_text()
-                assert time.monotonic() < deadline, f"{stage} never reached its middle"
-                time.sleep(0.002)
-            os.kill(process.pid, signal.SIGKILL)
-        finally:
-            process.kill()
-            process.wait()
+    kill(words, folder.parent / f"{stage}.log", lambda: reached(folder / "round-02"))
     states = {status.name: status.state for status in Workspace(folder / "round-02").status()}
     assert states[stage] == "partial", f"{stage} is {states[stage]}: make it longer"
     assert {status.name: status.state for status in Workspace(folder).status()}["rounds"] == "partial"
 
 
-def test_killed_inside_the_second_round(tiny: Words, tmp_path: Path) -> None:
+def test_killed_inside_the_second_round(kill: Kill, tiny: Words, tmp_path: Path) -> None:
     undisturbed, folder = tmp_path / "undisturbed", tmp_path / "run"
     subprocess.run(command(tiny, undisturbed), check=True, capture_output=True, timeout=PATIENCE)
     shutil.copytree(undisturbed, folder)
@@ -127,9 +114,9 @@ def test_killed_inside_the_second_round(tiny: Words, tmp_path: Path) -> None:
     assert not (folder / "round-02").exists()
     second, before = folder / "round-02", first_round(folder)
 
-    kill_when(in_memory, command(tiny, folder), folder, "memory")
+    kill_when(kill, in_memory, command(tiny, folder), folder, "memory")
     played, trained = stamps(second / "rollouts"), lines(second / "memory" / "history.jsonl")
-    kill_when(in_evolve, command(tiny, folder), folder, "evolve")
+    kill_when(kill, in_evolve, command(tiny, folder), folder, "evolve")
     remembered, searched = stamps(second / "memory"), lines(second / "controller" / "history.jsonl")
     final = subprocess.run(command(tiny, folder), capture_output=True, text=True, timeout=PATIENCE)
     assert final.returncode == 0, final.stderr
