@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import read_json
-from .stages import STAGES
+from .stages import Stage, table
 
 VIDEO = "agent.webm"
 
@@ -37,6 +37,7 @@ class Findings:
     memory: list[dict[str, Any]]
     evolution: list[dict[str, Any]]
     evaluation: dict[str, Any]  # empty before the evaluation
+    searched: int  # episodes of the searches of all rounds
 
     @property
     def env(self) -> str:
@@ -57,14 +58,17 @@ def read_findings(folder: Path | str) -> Findings:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no run folder: make one with frmdn run --out {folder}")
+    config, evolution = _optional(folder / "config.json"), read_history(folder / "controller" / "history.jsonl")
+    later = (read_history(path) for path in folder.glob("round-*/controller/history.jsonl"))
     return Findings(
         folder=folder,
-        config=_optional(folder / "config.json"),
-        stages=tuple(_stage(folder, stage.name) for stage in STAGES if stage.name != "report"),
+        config=config,
+        stages=tuple(_stage(folder, stage) for stage in table(config) if stage.name != "report"),
         vision=read_history(folder / "vision" / "history.jsonl"),
         memory=read_history(folder / "memory" / "history.jsonl"),
-        evolution=read_history(folder / "controller" / "history.jsonl"),
+        evolution=evolution,
         evaluation=_optional(folder / "evaluation.json"),
+        searched=sum(int(line.get("episodes", 0)) for lines in (evolution, *later) for line in lines),
     )
 
 
@@ -81,13 +85,12 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _stage(folder: Path, name: str) -> StageTime:
-    stage = next(stage for stage in STAGES if stage.name == name)
+def _stage(folder: Path, stage: Stage) -> StageTime:
     done = _optional(folder / stage.folder / "done.json")
     record: Mapping[str, Any] = done or _optional(folder / stage.folder / "begun.json")
     state = "done" if done else "partial" if record else "missing"
     seconds, units = float(record.get("seconds") or 0.0), int(record.get("units") or 0)
-    return StageTime(name, state, seconds, units, stage.unit, str(record.get("result", "")))
+    return StageTime(stage.name, state, seconds, units, stage.unit, str(record.get("result", "")))
 
 
 def _optional(path: Path) -> dict[str, Any]:

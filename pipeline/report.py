@@ -87,8 +87,7 @@ def _tiles(findings: Findings) -> list[tuple[str, str]]:
             ratio = f" ({report['mean'] / chance['mean']:.1f} times)" if min(chance["mean"], report["mean"]) > 0 else ""
             tiles.append((page.number(above, sign="+"), f"against random{ratio}"))
     if findings.evolution:
-        played = sum(int(line.get("episodes", 0)) for line in findings.evolution)
-        tiles.append((f"{played:,}", "episodes of search"))
+        tiles.append((f"{findings.searched:,}", "episodes of search"))
     if findings.seconds:
         tiles.append((page.duration(findings.seconds), "working time"))
     return tiles

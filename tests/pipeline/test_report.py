@@ -17,6 +17,8 @@ from agent.vision import ConvVAE, VisionConfig
 from controller.linear import LinearController
 from envs import get_spec
 from pipeline import page
+from pipeline.files import read_json, write_json
+from pipeline.findings import read_findings
 from pipeline.report import write_report
 from pipeline.video import DriveRecord
 from pipeline.workspace import Workspace
@@ -157,6 +159,17 @@ def test_the_whole_page(run: Path) -> None:
 def test_a_ratio_stands_where_both_means_are_above_zero(run: Path) -> None:
     put(run, "evaluation.json", evaluation([300.0, 300.0], [100.0, 100.0]))
     assert "+200 against random (3.0 times)" in read(write_report(run)).words()
+
+
+def test_time_and_episodes_of_all_rounds_count(run: Path) -> None:
+    before = read_findings(run)
+    config = read_json(run / "config.json")
+    write_json(run / "config.json", {**config, "rounds": {"count": 2, "number": 1}})
+    write_json(run / "rounds" / "done.json", {"seconds": 90.0, "units": 2, "result": "2 rounds"})
+    (run / "round-02" / "controller").mkdir(parents=True)
+    (run / "round-02" / "controller" / "history.jsonl").write_text(lines({"generation": 1, "episodes": 70}))
+    after = read_findings(run)
+    assert after.seconds == pytest.approx(before.seconds + 90) and after.searched == before.searched + 70
 
 
 def test_an_empty_run_says_what_to_do(tmp_path: Path) -> None:
