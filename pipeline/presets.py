@@ -82,8 +82,8 @@ PRESETS: dict[str, Settings] = {
             "sigma": 0.1,
             "slots": 8,
             "stall_steps": 100,  # of the checks in reality: what has left the road does not come back
-            "validate_every": 4,
-            "validate_episodes": 16,
+            "validate_every": 6,
+            "validate_episodes": 24,
         },
         # Dreams as long as reality that are over once nothing is gained rank drivers as reality does. Shorter ones
         # reward whoever races off the road last, more certain ones are exploited (docs/decisions/0006-dreams.md).

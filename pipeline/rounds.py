@@ -18,7 +18,7 @@ def run_rounds(session: Session, work: Work) -> Result:
     """Bring round 2 to the last to done, in `round-02/` and so on, and choose whose agent counts: `kept.json`.
 
     A round is a small run folder: `frmdn status --run DIR/round-02` and the commands of single stages work on it. The
-    round before plays its episodes; its memory and its search go on from the best round so far.
+    round before plays its episodes, and its memory and its search go on from there.
     """
     from .running import run_stages  # it knows this stage too
 

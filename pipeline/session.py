@@ -79,11 +79,6 @@ class Session:
         """All rounds up to this one, oldest first."""
         return [*(self.before.lineage if self.before else []), self]
 
-    @cached_property
-    def source(self) -> Session | None:
-        """The earlier round whose memory and controller this one trains on: the best in reality so far."""
-        return best_in_reality(self.before.lineage) if self.before else None
-
     @property
     def kept(self) -> Session:
         """The round whose agent counts, once all rounds of this folder are done; this session where there is one."""
@@ -165,8 +160,8 @@ class Session:
         return self.config.dream.world == "dream"
 
     def start(self, agent: Agent) -> np.ndarray | None:
-        """Where a search of this round begins, f32[N]: at the controller of the source; None begins at zero."""
-        return None if self.source is None else self.source.theta(agent)
+        """Where a search of this round begins, f32[N]: at the controller of the round before; None begins at zero."""
+        return None if self.before is None else self.before.theta(agent)
 
     def theta(self, agent: Agent, which: str = "mean") -> np.ndarray:
         """The controller's parameters f32[N]: CMA's "mean", which is the agent that counts, or the "best" candidate.

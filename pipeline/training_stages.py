@@ -127,8 +127,8 @@ def _train_member(session: Session, work: Work, member: int) -> Result:
     data, latents, memory = session.config.memory_data, session.latents(), session.new_memory(member)
     seed = derive(session.seed, "memory", *([member] if member else []))
     training, held = session.split("memory", data.validation)
-    if session.source is not None:
-        memory.load_state_dict(session.source.memory(member).state_dict())
+    if session.before is not None:
+        memory.load_state_dict(session.before.memory(member).state_dict())
     with closing(
         LatentBatches(latents, held, data.batch, data.length, derive(seed, "validation"), noise=data.noise)
     ) as batches:

@@ -108,14 +108,17 @@ def test_the_agent_is_the_mean_that_was_best_in_reality(dreamt: Path) -> None:
     assert np.array_equal(session.theta(session.agent()), theta)
 
 
-def test_a_round_trains_on_all_episodes_and_goes_on_from_the_best(dreamt: Path) -> None:
+def test_a_round_trains_on_all_episodes_and_goes_on_from_the_one_before(dreamt: Path) -> None:
     second = open_session(dreamt / "round-02")
     assert second.latents().indices() == [0, 1, 2, 3, 4, 5]
     training, held = second.split("memory", second.config.memory_data.validation)
     before = second.before
     assert before is not None and sorted(training + held) == [0, 1, 2, 3, 4, 5]
     assert before.split("memory", second.config.memory_data.validation)[1] == [i for i in held if i < 4]
-    assert second.source is not None and second.source.workspace.root == dreamt
+    assert before.workspace.root == dreamt
+    agent = second.agent()
+    start = second.start(agent)
+    assert start is not None and np.array_equal(start, before.theta(agent))
     assert second.seed != before.seed and len(second.memories()) == 2
 
 
