@@ -80,10 +80,13 @@ class RoundsConfig:
     vision_steps: int = 0  # further training of the vision in each round; 0 keeps it, and all latents with it
     memory_steps: int | None = None  # of the memory in each further round; None: as in the first
     generations: int | None = None  # of the search in each further round; None: as in the first
+    finalists: int = 1  # rounds whose agents, best on the validation seeds, meet once more; 1: the best one wins
+    final_episodes: int = 48  # that each finalist plays, on further validation seeds
     number: int = 1  # which round a folder is of; set by frmdn itself
 
     def __post_init__(self) -> None:
         least = {"count": 1, "episodes": 1, "vision_steps": 0, "memory_steps": 1, "generations": 1, "number": 1}
+        least |= {"finalists": 1, "final_episodes": 1}
         for name, low in least.items():
             value = getattr(self, name)
             if value is not None and value < low:

@@ -36,6 +36,7 @@ class Findings:
     vision: list[dict[str, Any]]  # history lines
     memory: list[dict[str, Any]]
     evolution: list[dict[str, Any]]
+    rounds: list[dict[str, Any]]  # a line a round, those of finalists with what they made there; empty for a single one
     evaluation: dict[str, Any]  # empty before the evaluation
     searched: int  # episodes of the searches of all rounds
 
@@ -67,6 +68,7 @@ def read_findings(folder: Path | str) -> Findings:
         vision=read_history(folder / "vision" / "history.jsonl"),
         memory=read_history(folder / "memory" / "history.jsonl"),
         evolution=evolution,
+        rounds=_rounds(folder / "rounds"),
         evaluation=_optional(folder / "evaluation.json"),
         searched=sum(int(line.get("episodes", 0)) for lines in (evolution, *later) for line in lines),
     )
@@ -83,6 +85,11 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict):
             lines.append(line)
     return lines
+
+
+def _rounds(folder: Path) -> list[dict[str, Any]]:
+    finals = {line["round"]: line for line in read_history(folder / "finals.jsonl")}
+    return [{**line, **finals.get(line["round"], {})} for line in read_history(folder / "history.jsonl")]
 
 
 def _stage(folder: Path, stage: Stage) -> StageTime:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -98,6 +98,30 @@ def _return_by_cost(axes: Axes, history: History, mean: NDArray[np.float64]) -> 
     axes.plot(minutes[checked], [history[i]["validation"] for i in checked], color=ORANGE, linewidth=1.4)
     played = f", {int(episodes[-1]):,} episodes" if len(episodes) else ""
     _dress(axes, f"return by cost{played}", "minutes of search", "return")
+
+
+def rounds_curves(history: History) -> Figure:
+    """The rounds: what the kept agent and the exploring one returned in reality, by round and by real steps.
+
+    Lines are those of `rounds/history.jsonl`; finalists have `final`, their return on seeds of their own.
+    """
+    figure = _figure(2.9)
+    grid = figure.add_gridspec(1, 3)
+    main, cost = figure.add_subplot(grid[:, :2]), figure.add_subplot(grid[:, 2])
+    checked, validation = _series(history, "round", "validation")
+    main.plot(*_series(history, "round", "collected"), color=GREY, linewidth=1.2, label="exploring, collected")
+    style: dict[str, Any] = {"color": ORANGE, "linewidth": 1.6, "marker": "o", "markersize": 3.5}
+    main.plot(checked, validation, **style, label="kept agent, validation seeds")
+    final, value = _series(history, "round", "final")
+    if len(final):
+        main.plot(final, value, "D", color=GREEN, markersize=5, label="finalists, further seeds")
+    _dress(main, "return by round, in reality", "round", "return per episode")
+    main.xaxis.set_major_locator(MaxNLocator(integer=True))
+    main.legend(**_LEGEND)
+    cost.plot(*_series(history, "real_steps", "validation"), color=ORANGE, linewidth=1.4)
+    cost.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _dress(cost, "return by real steps", "steps of the real environment", "return")
+    return figure
 
 
 def evaluation_figure(report: Mapping[str, Any]) -> Figure:

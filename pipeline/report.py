@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from agent.agent import Agent
@@ -178,6 +179,7 @@ def _learning(findings: Findings) -> str:
             plots.evolution_curves,
             "The population is a cloud around CMA's mean and scores below it. The mean is the agent that is saved.",
         ),
+        *_rounds(findings),
     ):
         parts.append(f"<h3>{title}</h3>")
         if history:
@@ -187,9 +189,15 @@ def _learning(findings: Findings) -> str:
     return page.section("How it learnt", *parts)
 
 
+def _rounds(findings: Findings) -> list[tuple[str, list[dict[str, Any]], Callable[[plots.History], Figure], str]]:
+    """The rounds as one more thing that learnt, where there are several."""
+    words = "The curves above are those of the first round. Of the agents the best one counts; finalists met once more."
+    return [("Rounds", findings.rounds, plots.rounds_curves, words)] if len(findings.rounds) > 1 else []
+
+
 def _last(title: str, history: list[dict[str, Any]]) -> str:
     """The curves in words: their last values."""
-    skip = ("step", "generation", "seconds", "per_second", "learning_rate", "steps_per_second")
+    skip = ("step", "generation", "round", "episodes", "seconds", "per_second", "learning_rate", "steps_per_second")
     last: dict[str, Any] = {}
     for line in history:
         last |= line

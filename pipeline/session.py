@@ -193,16 +193,6 @@ def round_name(number: int) -> str:
     return f"round-{number:02d}"
 
 
-def best_in_reality(rounds: list[Session]) -> Session:
-    """The round whose agent returned most on the validation seeds; of equal ones, or without any, the latest."""
-
-    def value(each: Session) -> float:
-        validation = kept_record(each.workspace)["validation"]
-        return -np.inf if validation is None else float(validation)
-
-    return max(reversed(rounds), key=value)
-
-
 def kept_record(workspace: Workspace) -> dict[str, Any]:
     """Which mean a finished search kept: {generation, validation, last, real_steps}.
 

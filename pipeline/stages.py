@@ -109,6 +109,8 @@ LATER = {
     "memory_data.members": 1,
     "memory_data.noise": 1.0,
     "dream.stall_steps": None,
+    "rounds.finalists": 1,
+    "rounds.final_episodes": 48,
     "vision.rarity": 0.0,
     "world.repeat": None,
     "world.sticky": 0.0,

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,21 @@ import pytest
 from safetensors.numpy import load_file
 
 from agent.memory import MemoryConfig
+from agent.seeds import episode_seeds
 from agent.vision import VisionConfig
 from controller.dreaming import DreamConfig
 from envs.options import WorldConfig
 from pipeline import running
+from pipeline.acting_stages import search_runner
 from pipeline.cli import main
-from pipeline.config import SequenceData, override, to_json
+from pipeline.config import RoundsConfig, SequenceData, override, to_json
 from pipeline.files import read_json
 from pipeline.presets import PRESETS, WORLDS, preset
 from pipeline.session import open_session
 from pipeline.stages import LATER, STAGES, fingerprints, table
 from pipeline.workspace import Workspace
+from rollouts.run import Job
+from rollouts.workers import open_pool
 
 DREAM = ("--in", "dream", "--rounds", "2", "--check-every", "1", "--ensemble", "2", "--horizon", "6")
 MORE = {
@@ -106,6 +111,26 @@ def test_the_agent_is_the_mean_that_was_best_in_reality(dreamt: Path) -> None:
     home = dreamt if best["round"] == 1 else dreamt / "round-02"
     theta = load_file(home / "controller" / "mean.safetensors")["theta"]
     assert np.array_equal(session.theta(session.agent()), theta)
+
+
+def test_finalists_meet_on_seeds_that_chose_none_of_them(tiny: Words, dreamt: Path) -> None:
+    before = artefacts(dreamt)
+    finals = ("--set", "rounds.finalists=2", "--set", "rounds.final_episodes=3", "--replace")
+    assert main(words(tiny, dreamt, *finals)) == 0
+    assert artefacts(dreamt) == before  # no round is played again
+    played = lines(dreamt / "rounds" / "finals.jsonl")
+    assert sorted(line["round"] for line in played) == [1, 2]
+    assert all(line["final_steps"] == 3 * 10 for line in played)
+    kept = read_json(dreamt / "rounds" / "kept.json")
+    assert kept == max(played, key=lambda line: line["final"])
+    session = open_session(dreamt)
+    assert session.config.rounds.number == kept["round"]
+    agent = session.agent()
+    seeds = episode_seeds(session.config.seed, "validate", 3, session.config.search.validate_episodes)
+    make = partial(search_runner, session.spec, agent, session.config.search, session.config.backend)
+    jobs = [Job(i, seed, theta=session.theta(agent)) for i, seed in enumerate(seeds)]
+    with open_pool(make, 0) as pool:
+        assert kept["final"] == pytest.approx(np.mean([outcome.total for outcome in pool.run(jobs)]))
 
 
 def test_a_round_trains_on_all_episodes_and_goes_on_from_the_one_before(dreamt: Path) -> None:
@@ -259,6 +284,7 @@ def test_folders_that_are_older_than_a_setting_stay_as_they_are(plain: dict[str,
         "vision": VisionConfig,
         "world": WorldConfig,
         "dream": DreamConfig,
+        "rounds": RoundsConfig,
     }
     defaults = {f"{section}.{field.name}": field.default for section, kind in kinds.items() for field in fields(kind)}
     assert {name: defaults[name] for name in LATER} == LATER

@@ -78,6 +78,21 @@ def test_the_search_shows_generations_and_working_time() -> None:
     assert list(cost.lines[1].get_xdata()) == [2.5] and "48 episodes" in cost.get_title(loc="left")
 
 
+def test_rounds_show_what_reality_paid_and_what_it_cost() -> None:
+    rounds = [
+        {"round": 1, "collected": -30.0, "validation": 100.0, "real_steps": 1000},
+        {"round": 2, "collected": 60.0, "validation": None, "real_steps": 2000},
+        {"round": 3, "collected": 70.0, "validation": 400.0, "real_steps": 3000, "final": 350.0},
+    ]
+    figure = plots.rounds_curves(rounds)
+    main, cost = figure.axes
+    curves = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in main.lines}
+    assert curves["exploring, collected"] == [[1, -30], [2, 60], [3, 70]]
+    assert curves["kept agent, validation seeds"] == [[1, 100], [3, 400]]
+    assert curves["finalists, further seeds"] == [[3, 350]]
+    assert np.asarray(cost.lines[0].get_xydata()).tolist() == [[1000, 100], [3000, 400]]
+
+
 def test_the_evaluation_shows_every_return_of_every_policy() -> None:
     report = evaluation([700.0, 800.0, 900.0]) | {"baselines": {"random": evaluation([-40.0, -30.0])}}
     axes = plots.evaluation_figure(report).axes[0]

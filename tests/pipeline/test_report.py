@@ -168,7 +168,13 @@ def test_time_and_episodes_of_all_rounds_count(run: Path) -> None:
     write_json(run / "rounds" / "done.json", {"seconds": 90.0, "units": 2, "result": "2 rounds"})
     (run / "round-02" / "controller").mkdir(parents=True)
     (run / "round-02" / "controller" / "history.jsonl").write_text(lines({"generation": 1, "episodes": 70}))
+    (run / "rounds" / "history.jsonl").write_text(
+        lines({"round": 1, "validation": 3.0, "real_steps": 10}, {"round": 2, "validation": 5.0, "real_steps": 20})
+    )
+    (run / "rounds" / "finals.jsonl").write_text(lines({"round": 2, "final": 4.0}))
     after = read_findings(run)
+    assert after.rounds[1] == {"round": 2, "validation": 5.0, "real_steps": 20, "final": 4.0} and not before.rounds
+    assert "Rounds" in read(write_report(run)).words()
     assert after.seconds == pytest.approx(before.seconds + 90) and after.searched == before.searched + 70
 
 
