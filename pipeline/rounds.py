@@ -32,6 +32,8 @@ def run_rounds(session: Session, work: Work) -> Result:
     from .running import run_stages  # it knows this stage too
 
     count, history = session.config.rounds.count, History(work.folder / "history.jsonl", "round")
+    for number in range(count + 1, len(session.workspace.rounds()) + 2):  # more than asked for
+        shutil.rmtree(session.workspace.root / round_name(number), ignore_errors=True)
     (work.folder / "kept.json").unlink(missing_ok=True)  # until the last round is done, no agent counts
     history.cut(0)
     history.append(_line(session, 0))

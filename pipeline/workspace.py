@@ -20,7 +20,6 @@ State = Literal["done", "partial", "stale", "missing"]
 OUTSIDE = {  # what a stage writes beside its own folder
     "evaluate": ("evaluation.json",),
     "report": ("report.html", "agent.webm", "agent.gif", "tensorboard"),
-    "rounds": ("round-*",),
 }
 
 

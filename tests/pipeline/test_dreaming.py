@@ -165,7 +165,7 @@ def test_a_run_cut_in_its_second_round_goes_on_to_the_same_end(
     shutil.copytree(dreamt, folder)
     for name in ("evaluate", "report", "rounds"):
         Workspace(folder).clear(name)
-    assert not (folder / "round-02").exists()
+    shutil.rmtree(folder / "round-02")
     whole = running.STAGE_FUNCTIONS[stage]
 
     def cut(session: Any, work: Any) -> Any:
@@ -186,12 +186,15 @@ def test_a_run_cut_in_its_second_round_goes_on_to_the_same_end(
     )
 
 
-def test_more_rounds_keep_those_that_are_there(tiny: Words, dreamt: Path) -> None:
+def test_more_rounds_or_fewer_keep_those_that_are_there(tiny: Words, dreamt: Path) -> None:
     before = artefacts(dreamt)
     assert main(words(tiny, dreamt, "--set", "rounds.count=3", "--rounds", "3", "--replace")) == 0
     assert artefacts(dreamt) == before
     assert [line["round"] for line in lines(dreamt / "rounds" / "history.jsonl")] == [1, 2, 3]
     assert Workspace(dreamt / "round-03").status()[-1].state == "done"
+    assert main(words(tiny, dreamt, "--replace")) == 0  # two again
+    assert artefacts(dreamt) == before and not (dreamt / "round-03").exists()
+    assert [line["round"] for line in lines(dreamt / "rounds" / "history.jsonl")] == [1, 2]
 
 
 def test_status_shows_the_rounds(dreamt: Path, capsys: pytest.CaptureFixture[str]) -> None:
