@@ -25,7 +25,7 @@ from rollouts.store import EpisodeStore
 from .config import RunConfig, from_json
 from .files import History, read_json
 from .progress import Progress
-from .weights import Model, load_model, load_theta
+from .weights import Model, load_model, load_state, load_theta
 from .workspace import StageClock, Workspace
 
 
@@ -169,6 +169,10 @@ class Session:
         After a search in dreams, or in rounds, "mean" is the one of CMA's means that was best in reality.
         """
         return load_theta(self.workspace.folder("evolve") / f"{which}.safetensors", agent.controller.size)
+
+    def last_theta(self) -> np.ndarray:
+        """CMA's last mean f32[N], whatever it is worth in reality."""
+        return load_state(self.workspace.folder("evolve") / "search.safetensors")["mean"].astype(np.float32)
 
 
 @dataclass(frozen=True)

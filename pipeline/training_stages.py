@@ -63,16 +63,23 @@ def run_collect(session: Session, work: Work) -> Result:
 
 
 def _explorer(session: Session) -> PolicyFactory | None:
-    """Who collects: in a further round the agent of the round before, exploring; None leaves it to the settings."""
+    """Who collects: in a further round the agents of the round before, exploring; None leaves it to the settings.
+
+    They are those between the mean that was kept and the last one. Where the search was cheated the memory must see
+    what became of the last one, or it will be cheated in the same way for ever.
+    """
     if session.before is None:
         return None
     agent, rounds = session.before.agent(), session.config.rounds
-    theta = session.before.theta(agent)
-    return partial(_explore, agent, theta, (rounds.parameter_noise, rounds.action_noise))
+    thetas = session.before.theta(agent), session.before.last_theta()
+    return partial(_explore, agent, thetas, (rounds.parameter_noise, rounds.action_noise))
 
 
-def _explore(agent: Agent, theta: np.ndarray, noise: tuple[float, float], spec: EnvSpec, slots: int) -> Policy:
-    return ExploringPolicy(agent, spec.action, slots, theta, *noise)
+def _explore(
+    agent: Agent, thetas: tuple[np.ndarray, np.ndarray], noise: tuple[float, float], spec: EnvSpec, slots: int
+) -> Policy:
+    theta, towards = thetas
+    return ExploringPolicy(agent, spec.action, slots, theta, *noise, towards=towards)
 
 
 def run_vision(session: Session, work: Work) -> Result:

@@ -25,6 +25,9 @@ KEEP = 0.9  # of the action noise from one step to the next: white noise would c
 class ExploringPolicy(AgentPolicy):
     """Plays theta f32[N] with noise that the job's seed determines; the memory sees the actions that are played.
 
+    With `towards` f32[N] each episode first draws a place on the way there, theta + v (towards - theta) with v in
+    [0, 1): between the agent that is best in reality and the one that is best in dreams, dreams are wrong somewhere.
+
     Each episode draws its level u in [0, 1), so that some are nearly the agent's own. Parameters become
     theta + u * parameter_noise * rms(theta) * n. In a box, u * action_noise * x half widths are added to the action and
     the sum is clipped, x an Ornstein-Uhlenbeck walk of unit variance; a discrete action is replaced by a uniform one
@@ -39,11 +42,13 @@ class ExploringPolicy(AgentPolicy):
         theta: np.ndarray,
         parameter_noise: float,
         action_noise: float,
+        towards: np.ndarray | None = None,
     ) -> None:
         noisy = copy.copy(agent)
         noisy.squash = self._squash
         super().__init__(noisy, slots, theta)
         self.codec, self._plain, self._theta_given = codec, agent.squash, np.asarray(theta, np.float32)
+        self._towards = towards
         self.parameter_noise, self.action_noise = parameter_noise, action_noise
         self._sources: list[np.random.Generator | None] = [None] * slots
         self._walk = np.zeros((slots, codec.size))  # x of each slot
@@ -54,6 +59,8 @@ class ExploringPolicy(AgentPolicy):
     def start(self, slot: int, job: Job) -> None:
         rng = np.random.default_rng(derive(job.seed, "exploring"))
         level, theta = float(rng.random()), self._theta_given if job.theta is None else job.theta
+        if self._towards is not None and job.theta is None:
+            theta = theta + float(rng.random()) * (self._towards - theta)
         scale = level * self.parameter_noise * float(np.sqrt(np.mean(np.square(theta))))
         noisy = theta + scale * rng.standard_normal(len(theta))
         super().start(slot, replace(job, theta=noisy.astype(np.float32)))

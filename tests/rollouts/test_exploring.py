@@ -94,3 +94,15 @@ def test_a_jobs_own_parameters_are_explored_around() -> None:
     policy.start(0, replace(Job(0, 7), theta=10 * given))
     found = policy._theta[0].numpy()
     assert not np.array_equal(found, 10 * given) and np.corrcoef(found, given)[0, 1] > 0.9
+
+
+def test_episodes_lie_between_two_agents() -> None:
+    own, towards = theta(CAR), theta(CAR) + 1
+    policy = ExploringPolicy(agent(CAR), CAR, 2, own, 0.0, 0.0, towards=towards)
+    places = []
+    for seed in range(40):
+        policy.start(0, Job(0, seed))
+        moved = policy._theta[0].numpy() - own
+        assert np.ptp(moved) < 1e-6  # the same share of the way in all parameters
+        places.append(moved.mean())
+    assert 0 <= min(places) < 0.2 and 0.8 < max(places) < 1
