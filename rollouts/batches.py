@@ -220,7 +220,7 @@ class _Ahead(Generic[T]):
         if key < 0:
             raise ValueError(f"steps count from 0, and cannot be {key}")
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "batches")
+            self._thread = _single_threaded()
         for stale in [k for k in self._futures if k not in (key, key + 1)]:
             self._futures.pop(stale).cancel()
         for k in (key, key + 1):
@@ -237,6 +237,23 @@ class _Ahead(Generic[T]):
             self._thread.shutdown(wait=True, cancel_futures=True)
         self._thread = None
         self._futures.clear()
+
+
+def _single_threaded() -> ThreadPoolExecutor:
+    """A thread whose torch operations stay on one core.
+
+    With a second team of OpenMP threads there would be more of them than cores, and libgomp then puts all to sleep at
+    every barrier: training on two threads would take twice its time.
+    """
+    threads, pool = torch.get_num_threads(), ThreadPoolExecutor(1, "batches")
+    pool.submit(_take_one_core).result()
+    torch.set_num_threads(threads)  # for threads to come; those that have asked for their number keep it
+    return pool
+
+
+def _take_one_core() -> None:
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # a thread takes the number of the moment when it first asks, which is now
 
 
 def _check(indices: Sequence[int], batch_size: int) -> None:

@@ -258,3 +258,17 @@ class TestLatentBatches:
             store.write(index, Latents(z, z, np.zeros((2, 1), np.float32), *(np.zeros(2, np.float32),) * 2))
         with pytest.raises(ValueError, match="mixes latent or action sizes"):
             LatentBatches(store, [0, 1], 4, 4, 0)
+
+
+def test_the_thread_that_reads_ahead_leaves_the_cores_to_training(latents: LatentStore) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        batches = LatentBatches(latents, latents.indices(), 2, 3, 0)
+        batches(0)
+        assert torch.get_num_threads() == 2
+        assert batches._batches._thread is not None
+        assert batches._batches._thread.submit(torch.get_num_threads).result() == 1
+        batches.close()
+    finally:
+        torch.set_num_threads(threads)
