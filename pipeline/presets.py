@@ -89,14 +89,14 @@ PRESETS: dict[str, Settings] = {
         # reward whoever races off the road last, more certain ones are exploited (docs/decisions/0006-dreams.md).
         "dream": {
             "world": "dream",
-            "temperature": 1.0,
+            "temperature": 1.15,
             "horizon": 1000,
             "stall_steps": 30,
             "middle": 0.5,
             "warmup": 8,
         },
         # Noise on the parameters shows the memory other ways to drive than the one whose mistake is always the same.
-        "rounds": {"count": 24, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 500},
+        "rounds": {"count": 24, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 600, "finalists": 4},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.
