@@ -48,6 +48,7 @@ def _rounds(folder: Path) -> dict[str, Any]:
         found["kept"] = read_json(folder / "controller" / "kept.json")
     if (folder / "rounds" / "history.jsonl").exists():
         found["rounds"] = History(folder / "rounds" / "history.jsonl", "round").read()
+        found["finals"] = History(folder / "rounds" / "finals.jsonl", "round").read()
     if (folder / "dream.json").exists():
         found["dream"] = read_json(folder / "dream.json")
     return found

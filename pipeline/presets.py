@@ -62,7 +62,7 @@ PRESETS: dict[str, Settings] = {
         },
         "evaluate": {"episodes": 16},
     },
-    # Two hours on two cores at most: evolved in dreams only, in rounds; docs/dreams.md.
+    # Half an hour on two cores: evolved in dreams only, in rounds; docs/dreams.md.
     "quick-dream": {
         "collect": {"episodes": 96, "policy": "brownian", "max_steps": 500, "slots": 8},
         **QUICK_VISION,
@@ -96,7 +96,7 @@ PRESETS: dict[str, Settings] = {
             "warmup": 8,
         },
         # Noise on the parameters shows the memory other ways to drive than the one whose mistake is always the same.
-        "rounds": {"count": 24, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 600, "finalists": 4},
+        "rounds": {"count": 12, "episodes": 48, "parameter_noise": 0.6, "memory_steps": 600, "finalists": 4},
         "evaluate": {"episodes": 16},
     },
     # Hours on a workstation.

@@ -18,7 +18,7 @@ STAGE_EPILOG = """examples:
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
   quick     about twenty minutes on two cores; VizdoomTakeCover-v1, evolved in dreams: an hour
-  quick-dream  two hours on two cores; evolved in dreams only, in rounds
+  quick-dream  half an hour on two cores; evolved in dreams only, in rounds
   standard  hours on a workstation
   paper     the published settings of World Models; days on many cores
 
