@@ -194,7 +194,7 @@ WORLDS: dict[str, dict[str, Settings]] = {
             "search": {
                 "population": 32,
                 "episodes": 2,
-                "generations": 60,
+                "generations": 90,
                 "stall_steps": 40,
                 "seconds": 1500.0,
                 "validate_episodes": 8,
