@@ -70,7 +70,7 @@ def _strip(record: DriveRecord, t: int, total: float, width: int) -> NDArray[np.
         draw.text((x, 27), value, INK, font(18), anchor="lm")
     action = record.actions[min(t, record.steps - 1)]  # the last frame has no action of its own: show the one before
     if record.names:
-        _named(draw, GAP + PANEL + GAP, record.names[int(action.argmax())])
+        chosen(draw, GAP + PANEL + GAP, record.names[int(action.argmax())])
     else:
         controls(draw, record.env, action, (record.low, record.high), (GAP + PANEL, width - 2 * GAP - PANEL))
     return np.array(image)
@@ -91,7 +91,7 @@ def controls(
         _bar(draw, box, names[i], float(value), (float(limits[0][i]), float(limits[1][i])))
 
 
-def _named(draw: ImageDraw.ImageDraw, left: int, name: str) -> None:
+def chosen(draw: ImageDraw.ImageDraw, left: int, name: str) -> None:
     """The chosen action of a world that names its actions."""
     draw.text((left, 8), "action", SOFT, font(10), anchor="lm")
     draw.text((left, 27), name, BLUE, font(18), anchor="lm")

@@ -51,6 +51,7 @@ class Film:
     dreamt: NDArray[np.float32]  # rewards [N]; during the warm-up what was expected one step ahead
     ends: NDArray[np.float32]  # [N], predicted chance that the episode ends with this transition
     weights: NDArray[np.float32]  # [N,K] of the mixture
+    names: tuple[str, ...] = ()  # of the actions, where the world names them
 
     @property
     def steps(self) -> int:
@@ -70,7 +71,7 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
     else:
         agent, source, name = session.agent(), _stored(session, episode), f"stored episode {episode}"
     total = min(source.steps, shot.warmup + shot.steps)
-    warmup = min(shot.warmup, total - 1)
+    warmup = min(shot.warmup, max(1, total // 2))  # of a short episode, the dream shall have its part
     latents, actions = encode(agent, source.frames[: total + 1]), torch.from_numpy(source.actions[:total])[None]
     lived, dreamt = _through(agent, latents[None], actions, warmup, shot)
     z = torch.cat([latents[:1], lived.latents[0], dreamt.latents[0]])
@@ -86,6 +87,7 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
         alone=warmup,
         actions=source.actions[:total],
         limits=limits_of(session.spec.action),
+        names=session.spec.action.names,
         real=source.rewards[:total],
         **_drawn(merged),
     )
@@ -124,6 +126,7 @@ def film_agent(session: Session, shot: Shot) -> Film:
         alone=0,
         actions=episode.actions,
         limits=limits_of(session.spec.action),
+        names=session.spec.action.names,
         real=None,
         **_drawn(lived),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ..panels import BLUE, CAPTION, GAP, GROUND, INK, PANEL, RED, SOFT, STRIP, TRACK, controls, enlarge, font
+from ..panels import BLUE, CAPTION, GAP, GROUND, INK, PANEL, RED, SOFT, STRIP, TRACK, chosen, controls, enlarge, font
 from ..video import LIMIT, SECONDS, save_thinned
 from .film import Film
 
@@ -78,7 +78,11 @@ def _strip(film: Film, t: int) -> NDArray[np.uint8]:
         draw.text((x, 8), name, SOFT, font(10), anchor="lm")
         draw.text((x, 27), value, colour, font(15), anchor="lm")
         x += width
-    controls(draw, film.env, film.actions[min(t, film.steps - 1)], film.limits, (x, WIDTH - x - GAP))
+    action = film.actions[min(t, film.steps - 1)]
+    if film.names:
+        chosen(draw, x, film.names[int(action.argmax())])
+    else:
+        controls(draw, film.env, action, film.limits, (x, WIDTH - x - GAP))
     return np.array(image)
 
 

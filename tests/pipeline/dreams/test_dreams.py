@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,13 @@ def test_a_frame_shows_its_instant_and_nothing_of_the_future() -> None:
     bottom = sum(height + GAP for _, height in CHARTS[:2]) + 5
     assert np.array_equal(shown[bottom, LEFT + 1 : now], charts[bottom, LEFT + 1 : now])
     assert (shown[bottom, now + 1 : now + 50] == np.array(TRACK)).all()
+
+
+def test_actions_are_called_what_the_world_calls_them() -> None:
+    bars, named = film(), replace(film(), names=("left", "stay", "right"))
+    other = replace(named, names=("jump", "stay", "right"))
+    pictures = [next(compose_film(each, stride=20)) for each in (bars, named, other)]
+    assert not np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
 
 
 def test_weights_are_stacked_in_their_shares() -> None:
