@@ -18,9 +18,8 @@ from .files import History, read_json, write_json
 from .session import Result, Session, Work, kept_record, round_name
 from .workspace import Workspace
 
-ALONE = {
-    name: getattr(RoundsConfig, name) for name in ("count", "finalists", "final_episodes")
-}  # one round is no contest
+# A single round is no contest: these settings are those of the run, and no round is stale when they change.
+ALONE = {"count": 1, "finalists": RoundsConfig.finalists, "final_episodes": RoundsConfig.final_episodes}
 
 
 def run_rounds(session: Session, work: Work) -> Result:
