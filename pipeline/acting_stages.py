@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from rollouts.run import Outcome, Runner, StallRule
 
 from .dreaming import keep, kept_text, searched
 from .files import History, read_json, write_json
+from .progress import duration
 from .session import Result, Session, Work, make_agent
 from .stages import digest
 from .training_stages import held_out_frames
@@ -61,10 +63,15 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
 
     def on_generation(line: dict[str, Any]) -> None:
         history.append(line)
-        work.report(line["generation"], config.generations, f"mean {line['mean']:.0f}, best {line['best']:.0f}")
+        note = f"mean {line['mean']:.0f}, best {line['best']:.0f}"
+        if config.seconds is not None:
+            note += f", ends in {duration(remaining())} at the latest"
+        work.report(line["generation"], config.generations, note)
 
-    remaining = None if config.seconds is None else max(0.0, config.seconds - work.clock.seconds)
-    limited = config if remaining is None else replace(config, seconds=max(remaining, 1e-6))
+    def remaining() -> float:
+        return max(1e-6, (config.seconds or math.inf) - work.clock.seconds)
+
+    limited = config if config.seconds is None else replace(config, seconds=remaining())
     make = partial(search_runner, session.spec, agent, config, session.config.backend)
     with searched(session, agent, make, dreams) as world:
         evolve(

@@ -96,7 +96,7 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
     rounds = config.rounds
     return replace(
         config,
-        collect=replace(config.collect, episodes=rounds.episodes, policy="agent"),
+        collect=replace(config.collect, episodes=rounds.episodes, policy="agent", returning=0.0),
         vision_fit=replace(config.vision_fit, steps=rounds.vision_steps or config.vision_fit.steps),
         memory_fit=replace(config.memory_fit, steps=rounds.memory_steps or config.memory_fit.steps),
         search=replace(config.search, generations=rounds.generations or config.search.generations),

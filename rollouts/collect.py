@@ -12,6 +12,7 @@ from envs.vector import make_slots
 
 from .episode import EpisodeSummary, StoreError, encode_episode
 from .policy import BrownianPolicy, OrnsteinUhlenbeckPolicy, Policy, RandomLinearPolicy, RandomPolicy
+from .returning import Returning, waves
 from .run import Job, Outcome, Runner
 from .store import EpisodeStore
 from .workers import open_pool
@@ -34,10 +35,13 @@ class CollectConfig:
     policy: str = "brownian"  # brownian | random | linear (redrawn per episode) | ou | agent (needs a policy_factory)
     max_steps: int | None = None  # None: the limit of the environment
     slots: int = 8  # environments a worker steps side by side
+    returning: float = 0.0  # share of the episodes that begin where an earlier one had come; 0: all at the beginning
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.slots < 1 or (self.max_steps is not None and self.max_steps < 1):
             raise ValueError("episodes, slots and max_steps must be at least 1")
+        if not 0 <= self.returning <= 1:
+            raise ValueError(f"returning must lie in 0..1, not {self.returning}")
         if self.policy not in (*POLICIES, "agent"):
             raise ValueError(f"policy must be one of {', '.join((*POLICIES, 'agent'))}, not {self.policy!r}")
 
@@ -56,8 +60,9 @@ def collect(
 ) -> list[EpisodeSummary]:
     """Bring the store to `config.episodes` episodes; called again after any interruption, it goes on.
 
-    Episode i depends on the root seed and on i alone, whatever the workers, slots and interruptions. Workers send
-    encoded episodes and the driver writes them, so a cluster needs no shared file system.
+    Episode i depends on the root seed and on i alone, and with `config.returning` on the waves of episodes before it,
+    whatever the workers, slots and interruptions. Workers send encoded episodes and the driver writes them, so a
+    cluster needs no shared file system.
 
     Args:
         spec: the environment.
@@ -80,17 +85,22 @@ def collect(
         raise ValueError("policy 'agent' needs a policy_factory; pass one, or collect with brownian, random or linear")
     store.sweep()
     seeds = episode_seeds(seed, "collect", config.episodes)
-    missing = store.missing(config.episodes)
-    _check_present(spec, store, seeds, set(range(config.episodes)).difference(missing))
-    if missing:
-        store.check_disk(len(missing), min(config.max_steps or spec.max_steps, spec.max_steps), spec.frame_shape)
-        slots = min(config.slots, -(-len(missing) // max(1, workers)))  # no worker owns slots that never get a job
-        factory = policy_factory or partial(named_policy, config.policy)
-        make = partial(make_runner, spec, factory, slots, config.max_steps, backend, config.policy)
-        jobs = [Job(index=index, seed=seeds[index]) for index in missing]
-        done = config.episodes - len(missing)
-        with open_pool(make, workers, address) as pool:
-            for outcome in pool.run(jobs):
+    missing, plan = set(store.missing(config.episodes)), Returning(store, seeds, config.returning)
+    wanted = waves(config.episodes, config.returning)
+    if not missing:
+        for wave in wanted:
+            _check_present(spec, store, plan.jobs(wave))
+        return [store.summary(index) for index in range(config.episodes)]
+    store.check_disk(len(missing), min(config.max_steps or spec.max_steps, spec.max_steps), spec.frame_shape)
+    slots = min(config.slots, -(-len(missing) // max(1, workers)))  # no worker owns slots that never get a job
+    factory = policy_factory or partial(named_policy, config.policy)
+    make = partial(make_runner, spec, factory, slots, config.max_steps, backend, config.policy)
+    done = config.episodes - len(missing)
+    with open_pool(make, workers, address) as pool:
+        for wave in wanted:
+            jobs = plan.jobs(wave)
+            _check_present(spec, store, [job for job in jobs if job.index not in missing])
+            for outcome in pool.run([job for job in jobs if job.index in missing]):
                 store.put(outcome.index, outcome.payload)
                 done += 1
                 if progress is not None:
@@ -112,12 +122,12 @@ def make_runner(
     return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
 
 
-def _check_present(spec: EnvSpec, store: EpisodeStore, seeds: Sequence[int], present: set[int]) -> None:
+def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> None:
     """Refuse to mix: episodes that another seed or environment left in the folder would pass for ours."""
-    for index in sorted(present):
-        found = store.summary(index)
-        if found.seed != seeds[index] or found.env != spec.id:
+    for job in jobs:
+        found = store.summary(job.index)
+        if found.seed != job.seed or found.env != spec.id:
             raise StoreError(
-                f"{store.path(index)} is of {found.env or 'an unknown environment'} with episode seed {found.seed}, "
-                f"not of {spec.id} with {seeds[index]}; collect into another folder, or delete this one"
+                f"{store.path(job.index)} is of {found.env or 'an unknown environment'} with episode seed "
+                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this one"
             )

@@ -24,9 +24,19 @@ class StoreError(ValueError):
     """A file of a store cannot be used, or cannot be written; the message names the file and the remedy."""
 
 
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """The way from a seed's first frame to where an episode begins: K transitions of an earlier one, played again."""
+
+    actions: np.ndarray  # f32[K,A]
+    rewards: np.ndarray  # f32[K]
+
+
 @dataclass(frozen=True)
 class Episode:
     """T transitions and the T+1 frames around them. Transition t: frame t, action t -> reward t, frame t+1.
+
+    With an `origin` the first frame is not that of the seed but the one after the origin's actions.
 
     Raises:
         ValueError: a shape, a type or a value is wrong; nothing may enter the stores that the models cannot digest.
@@ -38,6 +48,7 @@ class Episode:
     terminated: bool  # the task itself ended; there is no frame after the last one to dream of
     truncated: bool  # a step limit cut the episode; the task would have gone on
     seed: int
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         vectors = isinstance(self.frames, np.ndarray) and self.frames.dtype == np.float32 and self.frames.ndim == 2
@@ -98,8 +109,10 @@ def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> 
         # No byte shuffle: it does nothing for single bytes. Level 1: higher ones cost time and save nothing on frames.
         zstd = hdf5plugin.Zstd(clevel=1)
         file.create_dataset("frames", data=episode.frames, chunks=chunks, fletcher32=True, compression=zstd)
-        for name in ("actions", "rewards"):
-            array = getattr(episode, name)
+        arrays = {"actions": episode.actions, "rewards": episode.rewards}
+        if episode.origin is not None:
+            arrays |= {"origin_actions": episode.origin.actions, "origin_rewards": episode.origin.rewards}
+        for name, array in arrays.items():
             file.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
         file.flush()
         return file.id.get_file_image()
@@ -139,6 +152,11 @@ def summarise(file: h5py.File) -> EpisodeSummary:
     )
 
 
+def read_origin(file: h5py.File) -> Origin | None:
+    """Where the episode of an open file begins; None: at the first frame of its seed."""
+    return Origin(file["origin_actions"][()], file["origin_rewards"][()]) if "origin_actions" in file else None
+
+
 def decode_episode(source: bytes | Path) -> Episode:
     """The episode that `encode_episode` wrote.
 
@@ -148,8 +166,8 @@ def decode_episode(source: bytes | Path) -> Episode:
     with open_episode(source) as file:
         try:
             arrays: dict[str, Any] = {name: file[name][()] for name in ("frames", "actions", "rewards")}
-            at = summarise(file)
-            return Episode(**arrays, terminated=at.terminated, truncated=at.truncated, seed=at.seed)
+            at, origin = summarise(file), read_origin(file)
+            return Episode(**arrays, terminated=at.terminated, truncated=at.truncated, seed=at.seed, origin=origin)
         except Exception as error:
             name = str(source) if isinstance(source, Path) else "these bytes"
             raise StoreError(f"{name} is damaged ({_first_line(error)})") from error

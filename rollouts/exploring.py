@@ -57,7 +57,7 @@ class ExploringPolicy(AgentPolicy):
         self._replaced = torch.zeros(slots, 1, dtype=torch.bool)
 
     def start(self, slot: int, job: Job) -> None:
-        rng = np.random.default_rng(derive(job.seed, "exploring"))
+        rng = np.random.default_rng(derive(job.root, "exploring"))
         level, theta = float(rng.random()), self._theta_given if job.theta is None else job.theta
         if self._towards is not None and job.theta is None:
             theta = theta + float(rng.random()) * (self._towards - theta)

@@ -52,7 +52,7 @@ class NoisePolicy:
         self._paths: dict[int, Iterator[np.ndarray]] = {}
 
     def start(self, slot: int, job: Job) -> None:
-        rng = np.random.default_rng(derive(job.seed, "policy", type(self).__name__))
+        rng = np.random.default_rng(derive(job.root, "policy", type(self).__name__))
         self._paths[slot] = (action for chunk in self.chunks(rng) for action in chunk)
 
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -164,7 +164,7 @@ class RandomLinearPolicy:
         self._weights: dict[int, np.ndarray] = {}  # f32[GRID*GRID+1,A], the bias in the last row
 
     def start(self, slot: int, job: Job) -> None:
-        rng = np.random.default_rng(derive(job.seed, "policy", "linear"))
+        rng = np.random.default_rng(derive(job.root, "policy", "linear"))
         scale = np.exp(rng.uniform(*np.log(self.scales)))
         weights = scale * rng.standard_normal((GRID * GRID + 1, self.codec.size))
         self._weights[slot] = weights.astype(np.float32)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .episode import Episode
+from .episode import Episode, Origin
 
 if TYPE_CHECKING:
     from envs.vector import SlotEnv, Step
@@ -25,7 +25,9 @@ FIRST_CAPACITY = 1024  # steps of a slot's tape before it doubles
 class Job:
     """One episode to play: which track (`seed`) and, in a search, which parameters (`theta` f32[N]).
 
-    `max_steps` truncates this episode earlier than its runner would; None leaves it to the runner.
+    `max_steps` truncates this episode earlier than its runner would; None leaves it to the runner. With an `origin` the
+    episode begins after those transitions, which the seed must bring back as they were; `luck` is then the root of the
+    policy's own random numbers, so that two episodes from one place differ.
     """
 
     index: int
@@ -33,6 +35,13 @@ class Job:
     candidate: int = 0
     theta: np.ndarray | None = None
     max_steps: int | None = None
+    origin: Origin | None = None
+    luck: int | None = None  # None: the seed
+
+    @property
+    def root(self) -> int:
+        """The root of the policy's random numbers."""
+        return self.seed if self.luck is None else self.luck
 
 
 @dataclass(frozen=True)
@@ -92,15 +101,16 @@ class Tape:
         self.actions[slots, t] = actions
         self.rewards[slots, t] = step.rewards
 
-    def cut(self, slot: int, steps: int, terminated: bool, truncated: bool, seed: int) -> Episode:
+    def cut(self, slot: int, steps: int, terminated: bool, job: Job) -> Episode:
         """A copy of the slot's first `steps` transitions; the tape itself is reused by the next episode."""
         return Episode(
             frames=self.frames[slot, : steps + 1].copy(),
             actions=self.actions[slot, :steps].copy(),
             rewards=self.rewards[slot, :steps].copy(),
             terminated=terminated,
-            truncated=truncated,
-            seed=seed,
+            truncated=not terminated,
+            seed=job.seed,
+            origin=job.origin,
         )
 
     def _grow(self) -> None:
@@ -186,6 +196,8 @@ class Runner:
         self._jobs[slot] = job
         try:
             frame = self.world.start(slot, job.seed)
+            if job.origin is not None:
+                frame = self._return(slot, job.origin)
             self.policy.start(slot, job)
         except Exception as error:
             error.add_note(f"while starting {self._name(slot)}")
@@ -196,6 +208,19 @@ class Runner:
         self._total[slot] = 0.0
         if self._tape:
             self._tape.start(slot, frame)
+
+    def _return(self, slot: int, origin: Origin) -> np.ndarray:
+        """Play the origin's actions again: the frame after them. The episode in the slot begins there."""
+        frame, row = np.empty(0), np.array([slot])
+        for k, (action, reward) in enumerate(zip(origin.actions, origin.rewards, strict=True)):
+            step = self.world.step(row, action[None])
+            if step.rewards[0] != reward or step.terminated[0] or step.truncated[0]:
+                raise ValueError(
+                    f"the way back to the episode's beginning went another way at step {k}: the same seed and actions "
+                    f"must bring the same rewards; collect this world with collect.returning=0"
+                )
+            frame = step.frames[0]
+        return frame
 
     def _step(self) -> list[Outcome]:
         slots = self._alive
@@ -262,7 +287,7 @@ class Runner:
             total += self.stall.idle_reward * (int(self._limit[slot]) - steps)
         payload = None
         if self._tape and self.record:
-            payload = self.record(self._tape.cut(slot, steps, terminated, not terminated, job.seed))
+            payload = self.record(self._tape.cut(slot, steps, terminated, job))
         told = self.world.measures(slot) if self.world.spec.measures else {}
         ends = terminated, not terminated, stalled
         return Outcome(job.index, job.seed, job.candidate, total, steps, *ends, payload, told)

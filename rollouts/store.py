@@ -14,7 +14,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .episode import CHUNK, Episode, EpisodeSummary, StoreError, decode_episode, open_episode, summarise
+from .episode import (
+    CHUNK,
+    Episode,
+    EpisodeSummary,
+    Origin,
+    StoreError,
+    decode_episode,
+    open_episode,
+    read_origin,
+    summarise,
+)
 
 __all__ = ["EpisodeStore", "EpisodeSummary", "IndexedFolder", "StoreError"]
 
@@ -122,6 +132,14 @@ class EpisodeStore(IndexedFolder):
                     low, high = rows[first], rows[last - 1] + 1
                     out[first:last] = frames[low:high][rows[first:last] - low]
             return out
+
+    def read_way(self, index: int) -> Origin:
+        """All transitions from the first frame of the episode's seed to its last one, without the frames."""
+        with self._open(index) as file:
+            own, before = Origin(file["actions"][()], file["rewards"][()]), read_origin(file)
+        if before is None:
+            return own
+        return Origin(np.concatenate([before.actions, own.actions]), np.concatenate([before.rewards, own.rewards]))
 
     def summary(self, index: int) -> EpisodeSummary:
         """Steps, return, seed, ends and origin of an episode, without reading its arrays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,11 @@ def test_other_settings_are_refused_unless_they_replace(
     after = finish_times(finished)
     assert [name for name in after if after[name] != before[name]] == ["evolve", "evaluate", "report"]
     assert read_json(finished / "config.json")["search"]["sigma"] == 0.7
+
+
+def test_a_search_with_a_limit_says_when_it_ends(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evolve", "--run", str(finished), "--replace", "--set", "search.seconds=600", "--workers", "0"]) == 0
+    assert re.search(r"mean -?\d+, best -?\d+, ends in (9|10) min \d\d s at the latest", capsys.readouterr().err)
 
 
 def test_more_generations_go_on_with_the_search(finished: Path) -> None:
