@@ -20,6 +20,7 @@ from .store import EpisodeStore
 
 WAVE = 16  # episodes that return to places known before any of them began
 FRONT = 4  # the furthest episodes, of which one is gone on from
+FORWARD = 2 / 3  # of the episodes that return: those that go on from the front
 BACK = 60  # transitions: at most so many before its furthest place, which may have been a jump into a pit
 
 
@@ -45,8 +46,8 @@ def waves(count: int, returning: float) -> list[range]:
 class Returning:
     """The jobs of a collection, some of which begin where an earlier episode had come.
 
-    How far an episode has come is its return so far. Half of those that return go on from one of the furthest,
-    up to `BACK` transitions before its peak; the others from a return drawn uniformly, so that every part of the way is
+    How far an episode has come is its return so far. Two thirds of those that return go on from one of the furthest, up
+    to `BACK` transitions before its peak; the others from a return drawn uniformly, so that every part of the way is
     seen as often. A job depends on the root seed, its index and the episodes of earlier waves alone.
 
     Args:
@@ -74,7 +75,7 @@ class Returning:
         rng = np.random.default_rng(derive(self.seeds[index], "returning"))
         if not self._ways or rng.random() >= self.share:
             return Job(index=index, seed=self.seeds[index])
-        way, place = self._front(rng) if rng.random() < 0.5 else self._anywhere(rng)
+        way, place = self._front(rng) if rng.random() < FORWARD else self._anywhere(rng)
         if place < 1:
             return Job(index=index, seed=way.seed, luck=self.seeds[index])
         origin = Origin(way.steps.actions[:place], way.steps.rewards[:place])
