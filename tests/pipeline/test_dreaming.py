@@ -38,6 +38,8 @@ MORE = {
     "dream.slots": 4,
     "dream.starts": 8,
     "dream.warmup": 3,
+    "dream.first_horizon": 3,
+    "dream.horizon_generations": 1,
     "memory.reward_head": "two_hot",
 }
 Words = Callable[..., list[str]]
@@ -88,10 +90,11 @@ def test_it_leaves_a_folder_a_round(dreamt: Path) -> None:
 
 def test_the_history_says_dream_and_reality_side_by_side(dreamt: Path) -> None:
     first = lines(dreamt / "controller" / "history.jsonl")
-    assert [line["horizon"] for line in first] == [6, 6]
+    assert [line["horizon"] for line in first] == [3, 6]
     assert "dream" not in first[0] and {"dream", "validation", "real_steps"} <= set(first[1])
     assert first[1]["real_steps"] == 20  # two whole episodes of ten steps
     again = lines(dreamt / "round-02" / "controller" / "history.jsonl")
+    assert [line["horizon"] for line in again] == [6] * len(again)  # its agent has outlived the short ones
     assert all("validation" in line for line in again)  # it begins at a controller, which is checked at once
 
 
