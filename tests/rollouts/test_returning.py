@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 from agent.seeds import episode_seeds
+from envs import get_spec
 from envs.counting import counting_spec, read_frame
+from envs.vector import make_slots
 from rollouts.collect import CollectConfig, collect
 from rollouts.episode import Episode, Origin, StoreError, decode_episode, encode_episode
-from rollouts.policy import RandomPolicy
+from rollouts.policy import BrownianPolicy, RandomPolicy
 from rollouts.returning import FRONT, WAVE, Returning, waves
 from rollouts.run import Job, Runner
 from rollouts.store import EpisodeStore
@@ -168,8 +171,6 @@ def test_an_origin_survives_its_file() -> None:
 
 
 def test_a_world_that_does_not_repeat_itself_is_refused() -> None:
-    from envs.vector import make_slots
-
     spec = counting_spec(length=8)
     runner = Runner(make_slots(spec, 1), RandomPolicy(spec.action))
     right = np.array([0.0, 1.0, 2.0], np.float32)
@@ -199,3 +200,20 @@ def test_the_front_moves_on(tmp_path: Path) -> None:
     best = [max(lengths[wave.start : wave.stop]) for wave in waves(4 * WAVE, 1.0)]
     assert best[0] == 70
     assert all(later > earlier for earlier, later in pairwise(best))
+
+
+@pytest.mark.rom
+@pytest.mark.skipif(find_spec("gym_super_mario_bros") is None, reason="gym-super-mario-bros is not installed")
+@pytest.mark.parametrize("sticky", [0.0, 0.25])
+def test_mario_comes_back_to_the_very_picture(sticky: float) -> None:
+    spec = get_spec("SuperMarioBros-1-1-v0", world=replace(get_spec("SuperMarioBros-1-1-v0").world, sticky=sticky))
+    runner = Runner(make_slots(spec, 2), BrownianPolicy(spec.action), max_steps=30, record=lambda episode: episode)
+    first: Episode = runner.advance([Job(0, seed=4)])[0].payload
+    origin = Origin(first.actions[:20], first.rewards[:20])
+    jobs = [Job(1, seed=4, origin=origin, luck=1), Job(2, seed=4, origin=origin, luck=2)]
+    again: list[Episode] = [outcome.payload for outcome in runner.advance(jobs) + runner.advance()]
+    assert first.frames[20].std() > 0 and first.rewards.any()
+    for episode in again:
+        np.testing.assert_array_equal(episode.frames[0], first.frames[20])
+        assert not np.array_equal(episode.actions[:10], first.actions[20:])
+    runner.close()
