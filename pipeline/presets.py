@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import Any
 
 from agent.agent import AgentConfig
@@ -11,7 +12,7 @@ from agent.training import FitConfig
 from agent.vision import VisionConfig
 from controller.dreaming import DreamConfig
 from controller.evolution import SearchConfig
-from envs.spec import EnvSpec
+from envs.spec import EnvSpec, get_spec
 from rollouts.collect import CollectConfig
 
 from .config import EvaluateConfig, FrameData, RoundsConfig, RunConfig, SequenceData
@@ -181,8 +182,8 @@ WORLDS: dict[str, dict[str, Settings]] = {
     },
     "SuperMarioBros": {
         # Mario and his enemies are sixteen pixels wide: a plain VAE of 32 numbers loses them, and so does a short
-        # training or a KL that leaves them no room (docs/super-mario.md). With seven actions the controller has over a
-        # thousand parameters, too many for a full covariance to be learnt in tens of generations.
+        # training or a KL that leaves them no room (docs/super-mario.md). With five to seven actions the controller has
+        # a thousand parameters, too many for a full covariance to be learnt in tens of generations.
         "*": {"vision": {"latent": 64, "rarity": 0.5, "kl_floor": 2.5}, "search": {"diagonal": True}},
         "smoke": {"collect": {"max_steps": 60}, "search": {"stall_steps": 25, "max_steps": 60}},
         # Under forty minutes on two cores, of which the search takes the most.
@@ -192,11 +193,14 @@ WORLDS: dict[str, dict[str, Settings]] = {
             "vision_fit": {"steps": 10_000},  # of small batches: as many pictures as 2,500 large ones, and far sharper
             "vision_data": {"batch": 32},
             "memory_data": {"length": 64},
+            # No button that leads back, so that all of the search is on the way; more candidates with one episode
+            # each, and a short patience with those that stand still, so that the time sees more of them.
+            "world": {"actions": "right"},
             "search": {
-                "population": 32,
-                "episodes": 2,
-                "generations": 90,
-                "stall_steps": 40,
+                "population": 64,
+                "episodes": 1,
+                "generations": 150,  # more than the time allows
+                "stall_steps": 20,
                 "seconds": 1500.0,
                 "validate_episodes": 8,
             },
@@ -213,6 +217,8 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"--preset {name}: no such preset; {hint}choose one of {', '.join(PRESETS)}")
     table = _table(name, spec.id)
+    if "world" in table:
+        spec = get_spec(spec.id, world=replace(spec.world, **table["world"]))
     vision = VisionConfig(channels=spec.channels, frame_size=spec.frame_size, **table["vision"])
     return RunConfig(
         env=spec.id,

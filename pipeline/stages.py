@@ -102,6 +102,7 @@ BY_NAME = {stage.name: stage for stage in (*STAGES, ROUNDS)}
 # Settings younger than some run folders, at the value that they had before they had a name: so a folder that does not
 # know them, and one that leaves them alone, have the same fingerprints.
 LATER = {
+    "collect.returning": 0.0,
     "memory.reward_head": "mean",
     "memory.reward_bins": 41,
     "memory.reward_limit": 150.0,

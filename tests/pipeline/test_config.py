@@ -137,7 +137,9 @@ MARIO = "SuperMarioBros-1-1-v0"
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_a_world_has_settings_of_its_own_in_every_preset(name: str) -> None:
     mario, car = preset(name, get_spec(MARIO)), preset(name, get_spec("CarRacing-v3"))
-    assert (mario.vision.latent, mario.memory.latent, mario.memory.action, mario.search.diagonal) == (64, 64, 7, True)
+    actions, buttons = (5, "right") if name == "quick" else (7, "simple")
+    assert (mario.vision.latent, mario.memory.latent, mario.search.diagonal) == (64, 64, True)
+    assert (mario.memory.action, mario.world.actions) == (actions, buttons)
     assert (mario.world.repeat, mario.world.sticky, mario.world.reward) == (4, 0.25, "classic")
     assert (car.vision.latent, car.search.diagonal, car.world) == (32, False, WorldConfig())
     assert mario.vision.decoder == car.vision.decoder  # what it does not replace stays

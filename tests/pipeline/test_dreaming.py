@@ -28,6 +28,7 @@ from pipeline.presets import PRESETS, WORLDS, preset
 from pipeline.session import open_session
 from pipeline.stages import LATER, STAGES, fingerprints, table
 from pipeline.workspace import Workspace
+from rollouts.collect import CollectConfig
 from rollouts.run import Job
 from rollouts.workers import open_pool
 
@@ -285,6 +286,7 @@ def test_folders_that_are_older_than_a_setting_stay_as_they_are(plain: dict[str,
         old[section] = {inner: value for inner, value in old[section].items() if inner != key}
     assert fingerprints(old) == fingerprints(plain) and table(old) == STAGES
     kinds = {
+        "collect": CollectConfig,
         "memory": MemoryConfig,
         "memory_data": SequenceData,
         "vision": VisionConfig,
