@@ -27,6 +27,7 @@ ARG MARIO=
 RUN if [ -n "$MARIO" ]; then \
         apt-get update && apt-get install --yes --no-install-recommends g++ \
         && python -m pip install --no-cache-dir '.[mario]' \
+        && (frmdn emulator || true) \
         && apt-get purge --yes --auto-remove g++ && rm -rf /var/lib/apt/lists/*; \
     fi
 

@@ -145,6 +145,7 @@ class EnvSpec:
     measures: tuple[Measure, ...] = ()  # what the world tells of an episode beside its return
     references: tuple[tuple[str, int], ...] = ()  # (name, action): actions that held down are worth comparing with
     about: tuple[tuple[str, str], ...] = ()  # what results must say of the world: its package, its kind of reward
+    hint: str = ""  # what would make it faster on this machine, for whoever waits for it
 
     def __post_init__(self) -> None:
         for name in ("frame_size", "max_steps", "repeat"):

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from . import emulator
 from .frames import Frames
 from .measure import Measure
 from .options import WorldConfig
@@ -71,6 +72,7 @@ def super_mario_spec(id: str, world: WorldConfig | None = None) -> EnvSpec:
         measures=MEASURES,
         references=(("hold_right", names.index("right")), ("hold_right_and_b", names.index("right B"))),
         about=(("package", package()), ("reward", world.reward), ("actions", world.actions)),
+        hint=emulator.hint(),
     )
 
 
@@ -82,10 +84,10 @@ def complete(world: WorldConfig, target: Target) -> WorldConfig:
 
 
 def build_super_mario(
-    target: Target, world: WorldConfig, *, max_episode_steps: int, render_mode: str | None = None
+    target: Target, world: WorldConfig, *, max_episode_steps: int, render_mode: str | None = None, plain: bool = False
 ) -> gymnasium.Env[Any, Any]:
     """The game behind the interface that `EnvSpec` asks for. MissingExtra where the package is not installed."""
-    return gymnasium.wrappers.TimeLimit(SuperMario(target, world, render_mode), max_episode_steps)
+    return gymnasium.wrappers.TimeLimit(SuperMario(target, world, render_mode, plain), max_episode_steps)
 
 
 class SuperMario(gymnasium.Env[Frames, int]):
@@ -97,12 +99,13 @@ class SuperMario(gymnasium.Env[Frames, int]):
     Args:
         target: (world, stage), or None for the whole game.
         world: with all its choices made; `stuck` counts decisions of `repeat` frames.
+        plain: play on the package's own build of the emulator, whether or not there is a faster one.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 60}  # noqa: RUF012  (Gymnasium's own class attribute)
     observation_space = gymnasium.spaces.Box(0, 255, PICTURE, np.uint8)
 
-    def __init__(self, target: Target, world: WorldConfig, render_mode: str | None = None) -> None:
+    def __init__(self, target: Target, world: WorldConfig, render_mode: str | None = None, plain: bool = False) -> None:
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode must be None or rgb_array, not {render_mode!r}")
         world = complete(world, target)
@@ -110,7 +113,7 @@ class SuperMario(gymnasium.Env[Frames, int]):
         self._buttons = [_byte(name) for name in ACTIONS[str(world.actions)]]
         self.action_space = gymnasium.spaces.Discrete(len(self._buttons))
         self._patience = int(world.stuck or 0) * int(world.repeat or 1)  # frames; 0: without end
-        self._console = Console(target)
+        self._console = Console(target, plain)
         self._journey: Journey | None = None  # None: an episode must begin first
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Frames, dict[str, Any]]:

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from . import emulator
 from .errors import MissingExtra
 from .frames import Frames
 
@@ -45,10 +47,14 @@ class Console:
 
     Pictures are copies: the emulator draws into one screen, backwards in its colours. Not to be pickled or copied,
     because a copy would share the emulator's memory and free it twice.
+
+    Args:
+        target: (world, stage), or None for the whole game.
+        plain: play on the package's own build even where there is a faster one (`emulator`).
     """
 
-    def __init__(self, target: Target) -> None:
-        self._game: Any = _game_class()(target)
+    def __init__(self, target: Target, plain: bool = False) -> None:
+        self._game: Any = _game_class(plain)(target)
         red_green_blue = self._game.screen  # u8[240,256,3], a view; its colours run backwards through the memory
         assert red_green_blue.strides[2] == -1, "this emulator keeps its screen in another way"
         blue = red_green_blue[:, :, ::-1]
@@ -74,6 +80,10 @@ class Console:
         """A copy of the screen, u8[240,256,3] in red, green, blue."""
         self._open()
         return np.asarray(cv2.cvtColor(self._screen, cv2.COLOR_BGRA2RGB), np.uint8)
+
+    def memory(self) -> NDArray[np.uint8]:
+        """A copy of the game's memory, u8[2048]."""
+        return np.array(self._open().ram, np.uint8)
 
     def close(self) -> None:
         """Let the emulator go; a second call does nothing."""
@@ -123,11 +133,14 @@ def _status(info: dict[str, Any], game: Any) -> Status:
 
 
 @cache
-def _game_class() -> Any:
+def _game_class(plain: bool) -> Any:
     """A class whose instances are games of one target, whichever generation is installed."""
     module, nes = _import("gym_super_mario_bros.smb_env"), _import("nes_py.nes_env")
     if hasattr(nes, "_LIB"):
-        return _first_generation(module.SuperMarioBrosEnv, nes._LIB, _import("gym_super_mario_bros._roms"))
+        base, library, faster = module.SuperMarioBrosEnv, nes._LIB, None if plain else emulator.load(nes._LIB)
+        if faster is not None:
+            base, library = emulator.behind(base, faster), faster
+        return _first_generation(base, library, _import("gym_super_mario_bros._roms"))
     return lambda target: module.SuperMarioBrosEnv(target=target)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .density.options import add_density
 from .dreams.options import add_dream
+from .emulator_options import add_emulator
 from .options import add_command
 from .play.options import add_play
 from .run_options import add_run, add_stages, add_status
@@ -75,6 +76,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     add_dream(commands, dream_command)
     add_play(commands, play_command)
     add_statespace(commands, statespace_command)
+    add_emulator(commands, emulator_command)
     _add_bench(commands, bench)
     return top
 
@@ -126,6 +128,12 @@ def dream_command(options: argparse.Namespace) -> int:
 
 def play_command(options: argparse.Namespace) -> int:
     from .play.commands import run
+
+    return run(options)
+
+
+def emulator_command(options: argparse.Namespace) -> int:
+    from .emulator import run
 
     return run(options)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 ENV, PRESET = "CarRacing-v3", "quick"
+PLAYING = ("collect", "evolve", "rounds", "evaluate")  # stages that wait for the environment
 
 
 def run_all(options: argparse.Namespace) -> int:
@@ -175,7 +176,10 @@ def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[
 def _run(options: argparse.Namespace, workspace: Workspace, names: list[str], progress: Progress) -> None:
     from .running import run_stages
 
-    run_stages(_session(options, workspace, progress), names)
+    session = _session(options, workspace, progress)
+    if session.spec.hint and not set(names).isdisjoint(PLAYING):
+        progress.line(session.spec.hint)
+    run_stages(session, names)
 
 
 def _session(options: argparse.Namespace, workspace: Workspace, progress: Progress) -> Session:

@@ -49,7 +49,7 @@ def add_run(commands: Any, function: Command) -> None:
         "--rounds", type=whole, metavar="N", dest="rounds.count", help="collect, train on and evolve so often"
     )
     _add_search(run)
-    run.add_argument("--actions", metavar="SET", help="right, simple or complex, for Super Mario (default: the preset's)")
+    run.add_argument("--actions", metavar="SET", help="Super Mario's: right, simple or complex (default: the preset's)")
     run.add_argument("--baselines", action="store_true", help="evolve vision-only and untrained-memory rivals as well")
     add_settings(run)
     add_machine(run)
