@@ -30,6 +30,7 @@ class SearchConfig:
     validate_episodes: int = 16  # episodes of one validation, on fixed seeds that no candidate is selected on
     stop_at: float | None = None  # the search ends when a validation reaches this return
     seconds: float | None = None  # the search starts no generation after so many seconds of this call
+    average: float = 0.0  # the agent is the average of CMA's means of this share of the generations; 0: the last mean
 
     def __post_init__(self) -> None:
         least = {"population": 4, "episodes": 1, "generations": 1, "slots": 1, "validate_every": 0}
@@ -41,6 +42,8 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and not (value > 0 and np.isfinite(value)):
                 raise ValueError(f"{name} must be positive and finite, not {value}")
+        if not 0 <= self.average <= 1:
+            raise ValueError(f"average must be a share of the generations from 0 to 1, not {self.average}")
 
 
 class Best(NamedTuple):
@@ -70,6 +73,7 @@ class Evolution:
         self.validations: list[float] = []  # of every generation told; NaN where the mean was not validated
         self.best: Best | None = None  # of all candidates
         self.champion: Best | None = None  # of all means that were validated; its generation is how many were complete
+        self._means: list[np.ndarray] = []  # f32[N] after every generation, where they are to be averaged
         self._asked: list[np.ndarray] | None = None
         self._strategy = _strategy(np.zeros(size) if start is None else start.astype(np.float64), config, seed)
 
@@ -80,8 +84,18 @@ class Evolution:
 
     @property
     def mean(self) -> np.ndarray:
-        """f64[N], the centre of the search distribution: the agent that is saved."""
+        """f64[N], the centre of the search distribution."""
         return np.array(self._strategy.mean, dtype=np.float64)
+
+    @property
+    def agent(self) -> np.ndarray:
+        """f64[N], the parameters to act with: the mean, or the average of the means of the last generations.
+
+        Where returns are noisy the mean never comes to rest: it wanders about the place that it has found, and the
+        average of its path is nearer to that (Polyak and Juditsky 1992). `SearchConfig.average` says how much of it.
+        """
+        count = round(self.config.average * len(self._means))
+        return np.array(self._means[-count:], dtype=np.float64).mean(axis=0) if count > 1 else self.mean
 
     @property
     def sigma(self) -> float:
@@ -112,6 +126,8 @@ class Evolution:
         self._strategy.tell(self._asked, ranks.tolist())
         self.fitness.append(returns)
         self.validations.append(float(validation))
+        if self.config.average:
+            self._means.append(self.mean.astype(np.float32))
         self._asked = None
 
     def state(self) -> dict[str, np.ndarray]:

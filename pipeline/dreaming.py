@@ -62,26 +62,25 @@ def _dreamer(session: Session, agent: Agent, limit: int) -> Callable[[], Runner]
 
 
 def keep(session: Session, world: Searched, evolution: Evolution, folder: Path) -> np.ndarray:
-    """The parameters f64[N] that become the agent: CMA's last mean, or an earlier one that was better in reality.
+    """The parameters f64[N] that become the agent: CMA's last means, or an earlier one that was better in reality.
 
-    Searches in dreams, and those of several rounds, check the last mean on the validation seeds too, and leave
-    `kept.json` {generation, validation, last, real_steps}. Without validation, and in one search in reality, it is the
-    last mean.
+    Searches in dreams, and those of several rounds, check that on the validation seeds too, and leave
+    `kept.json` {generation, validation, last, real_steps}. Without validation, and in one search in reality, it is
+    what `Evolution.agent` says.
     """
-    rounds = session.config.rounds
+    rounds, theta = session.config.rounds, evolution.agent
     if world.rehearsal is None and rounds.count == rounds.number == 1:
-        return evolution.mean
+        return theta
     if not session.config.search.validate_every:
         record = {"generation": evolution.generation, "validation": None, "last": None}
         write_json(folder / "kept.json", {**record, "real_steps": _real_steps(folder, world)})
-        return evolution.mean
+        return theta
     if world.rehearsal is None:
-        played = world.fitness.measure([Trial(evolution.mean[None], world.seeds)])[0]
+        played = world.fitness.measure([Trial(theta[None], world.seeds)])[0]
     else:
-        played = check(world.rehearsal, evolution.mean, world.seeds)
+        played = check(world.rehearsal, theta, world.seeds)
     last, champion = float(played.total.mean()), evolution.champion
     kept = {"generation": evolution.generation, "validation": last, "last": last}
-    theta = evolution.mean
     if champion is not None and champion.value > last:
         kept |= {"generation": champion.generation, "validation": champion.value}
         theta = champion.theta

@@ -24,6 +24,7 @@ class Stage:
     help: str
     products: str  # glob in the folder: one file per episode, or the one file that the stage is for
     grows: str | None = None  # the setting that says how many units: raising it keeps the units that are there
+    last: str | None = None  # a setting that matters once all units are there: changing it keeps them too
 
 
 STAGES = (
@@ -68,6 +69,7 @@ STAGES = (
         "evolve the controller with CMA-ES",
         "mean.safetensors",
         grows="search.generations",
+        last="search.average",
     ),
     Stage(
         "evaluate",
@@ -110,6 +112,7 @@ LATER = {
     "memory_data.members": 1,
     "memory_data.noise": 1.0,
     "dream.stall_steps": None,
+    "search.average": 0.0,
     "rounds.finalists": 1,
     "rounds.final_episodes": 48,
     "vision.rarity": 0.0,
@@ -165,17 +168,18 @@ def fingerprints(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
-    """A fingerprint of the stage's settings without the one that grows, and that one (0 where none does).
+    """A fingerprint of the stage's settings without the one that grows and the one that comes last; and the former.
 
-    Episodes, generations, members and rounds depend on those before them only, so a larger size goes on where a smaller
-    one ended.
+    0 stands for a stage that does not grow. Episodes, generations, members and rounds depend on those before them only,
+    so a larger size goes on where a smaller one ended.
     """
     settings = _slice(stage, config)
     if stage.grows is None:
         return digest(settings), 0
     section, key = stage.grows.split(".")
     size = int(config[section].get(key, LATER.get(stage.grows, 0)))
-    rest = {name: value for name, value in settings[section].items() if name != key}
+    apart = {key, (stage.last or "").rpartition(".")[2]}
+    rest = {name: value for name, value in settings[section].items() if name not in apart}
     return digest({**settings, section: rest}), size
 
 

@@ -58,6 +58,33 @@ def test_resuming_equals_never_stopping_to_the_bit(diagonal: bool) -> None:
         assert np.array_equal(second.state()[name], array, equal_nan=True), name
 
 
+def test_the_agent_is_the_average_of_the_last_share_of_the_means() -> None:
+    config = SearchConfig(population=6, average=0.25)
+    evolution, means = Evolution(12, config, seed=3), []
+    for _ in range(20):
+        advance(evolution, rosenbrock, 1)
+        means.append(evolution.mean)
+    np.testing.assert_allclose(evolution.agent, np.mean(means[-5:], axis=0), rtol=1e-6, atol=1e-7)
+    assert np.array_equal(Evolution.resume(12, config, 3, evolution.state()).agent, evolution.agent)
+    last = advance(Evolution(12, SearchConfig(population=6), seed=3), rosenbrock, 20)
+    assert np.array_equal(last.agent, means[-1]) and np.array_equal(last.mean, evolution.mean)
+
+
+def test_where_returns_are_noisy_the_average_is_nearer_to_the_best() -> None:
+    gains = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        evolution = Evolution(30, SearchConfig(population=16, sigma=0.3, average=0.5), seed)
+        advance(evolution, lambda x, rng=rng: sphere(x) + rng.normal(0, 10, len(x)), 150)
+        gains.append(sphere(evolution.agent[None])[0] - sphere(evolution.mean[None])[0])
+    assert np.mean(gains) > 0 and sum(gain > 0 for gain in gains) >= 4
+
+
+def test_a_share_is_from_0_to_1() -> None:
+    with pytest.raises(ValueError, match="average must be a share"):
+        SearchConfig(average=1.5)
+
+
 def test_a_search_that_has_not_begun_can_be_resumed() -> None:
     fresh = Evolution(5, SearchConfig(population=8), seed=0)
     resumed = Evolution.resume(5, fresh.config, 0, fresh.state())

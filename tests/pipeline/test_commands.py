@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from pipeline.cli import main
 from pipeline.files import read_json
@@ -133,6 +135,18 @@ def test_more_generations_go_on_with_the_search(finished: Path) -> None:
     assert main(words) == 0
     longer = (finished / "controller" / "history.jsonl").read_text()
     assert longer.startswith(first) and len(longer.splitlines()) == 3
+
+
+def test_another_average_of_the_means_keeps_the_generations(finished: Path) -> None:
+    search, mean = finished / "controller" / "search.safetensors", finished / "controller" / "mean.safetensors"
+    before, theta = search.read_bytes(), load_file(mean)["theta"]
+    history = (finished / "controller" / "history.jsonl").read_text()
+    replace(finished, "search.average=1")
+    assert (search.read_bytes(), (finished / "controller" / "history.jsonl").read_text()) == (before, history)
+    averaged = load_file(mean)["theta"]
+    assert averaged.shape == theta.shape and not np.allclose(averaged, theta)
+    replace(finished, "search.average=0")
+    assert np.array_equal(load_file(mean)["theta"], theta)
 
 
 def test_every_stage_is_a_command(

@@ -18,6 +18,7 @@ from agent.memory import MemoryConfig
 from agent.seeds import episode_seeds
 from agent.vision import VisionConfig
 from controller.dreaming import DreamConfig
+from controller.evolution import SearchConfig
 from envs.options import WorldConfig
 from pipeline import running
 from pipeline.acting_stages import search_runner
@@ -292,6 +293,7 @@ def test_folders_that_are_older_than_a_setting_stay_as_they_are(plain: dict[str,
         "vision": VisionConfig,
         "world": WorldConfig,
         "dream": DreamConfig,
+        "search": SearchConfig,
         "rounds": RoundsConfig,
     }
     defaults = {f"{section}.{field.name}": field.default for section, kind in kinds.items() for field in fields(kind)}
