@@ -93,11 +93,8 @@ def behind(base: Any, library: ctypes.CDLL) -> Any:
     return type(base.__name__, (base,), own)
 
 
-def build() -> Path:
-    """Compile the installed nes-py once more, and put the library where `load` looks for it.
-
-    Raises ValueError, naming the remedy, where there is nothing to build, no compiler, no source or no room.
-    """
+def place() -> Path:
+    """Where a second build is to go; ValueError, naming the remedy, where none can be made."""
     path = second_build()
     if path is None:
         have = version()
@@ -110,6 +107,15 @@ def build() -> Path:
         raise ValueError(f"{COMPILER} is not installed: the emulator is C++ (Debian: apt-get install {COMPILER})")
     if not os.access(path.parent, os.W_OK):
         raise ValueError(f"{path.parent} cannot be written to: run frmdn emulator as the user who installed nes-py")
+    return path
+
+
+def build() -> Path:
+    """Compile the installed nes-py once more, and put the library where `load` looks for it.
+
+    Raises ValueError, naming the remedy, as `place` does, and where there is no source or no room.
+    """
+    path = place()
     with tempfile.TemporaryDirectory(prefix="frmdn-emulator-") as folder:
         wheel = _wheel(Path(folder))
         with zipfile.ZipFile(wheel) as archive:

@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     if options.remove:
         gone = emulator.remove()
         return _tell(options, {"removed": str(gone) if gone else None}, _removed(gone))
+    emulator.place()
     print("compiling nes-py again: about half a minute", file=sys.stderr)
     path = emulator.build()
     try:
