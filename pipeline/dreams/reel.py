@@ -106,8 +106,8 @@ def draw_charts(film: Film) -> NDArray[np.uint8]:
 
 def _rewards(draw: ImageDraw.ImageDraw, film: Film, top: int, height: int) -> None:
     curves = [film.dreamt] if film.real is None else [film.real, film.dreamt]
-    low, high = min(c.min() for c in curves), max(c.max() for c in curves)
-    limits = (float(min(low, 0.0)), float(max(high, low + 1e-6)))
+    low, high = min(float(c.min()) for c in curves), max(float(c.max()) for c in curves)
+    limits = (min(low, 0.0), max(high, low + 1e-6))
     if film.real is not None:
         _curve(draw, film.real, (top, height), limits, SOFT)
     _curve(draw, film.dreamt, (top, height), limits, BLUE)
