@@ -16,7 +16,7 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[fast]' || echo "frmdn: EnvPool has no wheel here; CarRacing runs through Gymnasium (slower)."
 	@# Super Mario Bros has no wheel for Python 3.11 and 3.12: without a C++ compiler its tests are skipped.
 	$(BIN)/python -m pip install --quiet --editable '.[mario]' || echo "frmdn: gym-super-mario-bros could not be built (it needs g++); its tests are skipped."
-	@# The same emulator compiled as one program is 1.7 times as fast; where that fails the package's own build plays.
+	@# The same emulator compiled as one program is 1.6 times as fast; where that fails the package's own build plays.
 	$(BIN)/frmdn emulator || true
 	touch $@
 

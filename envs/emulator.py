@@ -55,7 +55,7 @@ def hint() -> str:
     path = second_build()
     if path is None or path.exists() or not sys.platform.startswith("linux") or shutil.which(COMPILER) is None:
         return ""
-    return "Super Mario's emulator can be about 1.7 times as fast: run `frmdn emulator` once, and the next run uses it"
+    return "Super Mario's emulator can be about 1.6 times as fast: run `frmdn emulator` once, and the next run uses it"
 
 
 def load(first: ctypes.CDLL) -> ctypes.CDLL | None:

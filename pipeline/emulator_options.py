@@ -9,7 +9,7 @@ from typing import Any
 from .options import add_command, add_json
 
 EPILOG = """Python packages are compiled so that any function can be replaced from outside. The emulator of Super Mario
-is about 1.7 times as fast when it is compiled as one program. This command asks pip for the source of the installed
+is about 1.6 times as fast when it is compiled as one program. This command asks pip for the source of the installed
 nes-py, compiles it with g++, puts the library beside the package's own, and plays 600 frames on both: screens and
 memory must be equal, bit for bit. From then on frmdn plays on the second build; results do not change.
 
