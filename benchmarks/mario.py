@@ -83,8 +83,7 @@ def mario(workers: int, seconds: float) -> Row:
     """Decisions a second (of four frames each); MissingExtra where the package is not installed."""
     spec = get_spec(ID)
     repeat = spec.repeat
-    built = emulator.second_build()
-    ours_on = "the second build" if built is not None and built.exists() else "the package's build (see frmdn emulator)"
+    ours_on = "the second build" if emulator.built() else "the package's build (see frmdn emulator)"
     alone, single = emulator_alone(repeat, workers), one_at_a_time(spec)
     agent, rng, index = fresh_agent(spec), np.random.default_rng(0), itertools.count()
     with open_pool(partial(make_runner, spec, agent), workers) as pool:

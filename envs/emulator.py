@@ -34,10 +34,10 @@ FUNCTIONS = (
 PATIENCE = 900  # seconds for a build, which takes about half a minute
 
 
-def version() -> str | None:
-    """Of the installed nes-py; None where it is not installed."""
+def version(package: str = PACKAGE) -> str | None:
+    """Of an installed package; None where it is not installed."""
     try:
-        return importlib.metadata.version(PACKAGE)
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
@@ -50,10 +50,16 @@ def second_build() -> Path | None:
     return Path(found.origin).parent / f"frmdn_nes_env-{installed}.so"
 
 
+def built() -> Path | None:
+    """The second build, where it is there."""
+    path = second_build()
+    return path if path is not None and path.exists() else None
+
+
 def hint() -> str:
     """What to tell who plays without a second build where one can be made; else nothing."""
-    path = second_build()
-    if path is None or path.exists() or not sys.platform.startswith("linux") or shutil.which(COMPILER) is None:
+    able = second_build() is not None and sys.platform.startswith("linux") and shutil.which(COMPILER) is not None
+    if built() is not None or not able:
         return ""
     return "Super Mario's emulator can be about 1.6 times as fast: run `frmdn emulator` once, and the next run uses it"
 
@@ -63,8 +69,8 @@ def load(first: ctypes.CDLL) -> ctypes.CDLL | None:
 
     Raises ValueError where it is there and cannot be loaded.
     """
-    path = second_build()
-    if path is None or not path.exists():
+    path = built()
+    if path is None:
         return None
     try:
         library = ctypes.CDLL(str(path))
@@ -135,10 +141,9 @@ def build() -> Path:
 
 def remove() -> Path | None:
     """Delete the second build, and say where it was; None where there is none."""
-    path = second_build()
-    if path is None or not path.exists():
-        return None
-    path.unlink()
+    path = built()
+    if path is not None:
+        path.unlink()
     return path
 
 

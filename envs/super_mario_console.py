@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.metadata
 import io
 import os
 import warnings
@@ -106,14 +105,7 @@ class Console:
 
 def package() -> str:
     """Which generation plays, e.g. "gym-super-mario-bros 7.4.0, nes-py 8.2.1"; "-" for what is not installed."""
-    return ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "-"
+    return ", ".join(f"{name} {emulator.version(name) or '-'}" for name in PACKAGES)
 
 
 def _status(info: dict[str, Any], game: Any) -> Status:

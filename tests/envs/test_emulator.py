@@ -19,9 +19,7 @@ from pipeline.cli import main
 from pipeline.emulator import compare
 
 first_generation = pytest.mark.skipif(not package().startswith("gym-super-mario-bros 7"), reason="needs nes-py 8")
-needs_build = pytest.mark.skipif(
-    (emulator.second_build() or Path("/none")).exists() is False, reason="run frmdn emulator first, as make does"
-)
+needs_build = pytest.mark.skipif(emulator.built() is None, reason="run frmdn emulator first, as make does")
 needs_pip = pytest.mark.skipif(
     find_spec("pip") is None or shutil.which(emulator.COMPILER) is None, reason="needs pip and g++"
 )
