@@ -110,7 +110,7 @@ class SuperMario(gymnasium.Env[Frames, int]):
             raise ValueError(f"render_mode must be None or rgb_array, not {render_mode!r}")
         world = complete(world, target)
         self.render_mode, self.target, self.world = render_mode, target, world
-        self._buttons = [_byte(name) for name in ACTIONS[str(world.actions)]]
+        self._buttons = [held(name) for name in ACTIONS[str(world.actions)]]
         self.action_space = gymnasium.spaces.Discrete(len(self._buttons))
         self._patience = int(world.stuck or 0) * int(world.repeat or 1)  # frames; 0: without end
         self._console = Console(target, plain)
@@ -202,5 +202,6 @@ def classic_reward(before: Status, now: Status) -> float:
     return float(min(max(total, -15), 15))
 
 
-def _byte(name: str) -> int:
+def held(name: str) -> int:
+    """The buttons of an action, e.g. "right A", as the console takes them: one bit each."""
     return 0 if name == "wait" else sum(BUTTONS[button] for button in name.split())

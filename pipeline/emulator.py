@@ -11,11 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from envs import emulator
+from envs.super_mario import SIMPLE, held
 from envs.super_mario_console import Console
 
 FRAMES = 600  # ten seconds of the game, on which both builds must agree
 STAGE = (1, 1)
-BUTTONS = (0, 128, 129, 130, 131, 64)  # wait, right, with A, with B, with both, left
+CHANCES = (0.05, 0.2, 0.25, 0.2, 0.2, 0.05, 0.05)  # of the SIMPLE actions: mostly to the right
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,7 +44,7 @@ def compare() -> tuple[float, float]:
         seconds = [0.0, 0.0]
         for console in (plain, ours):
             console.reset()
-        for frame, buttons in enumerate(_held(FRAMES)):
+        for frame, buttons in enumerate(_presses(FRAMES)):
             ends = []
             for which, console in enumerate((plain, ours)):
                 start = time.perf_counter()
@@ -65,12 +66,12 @@ def compare() -> tuple[float, float]:
         ours.close()
 
 
-def _held(frames: int) -> Iterator[int]:
-    """Buttons held for sixteen frames each, mostly to the right, the same every time."""
+def _presses(frames: int) -> Iterator[int]:
+    """Buttons held for sixteen frames each, the same every time."""
     rng = np.random.default_rng(0)
     for frame in range(frames):
         if frame % 16 == 0:
-            buttons = int(rng.choice(BUTTONS, p=(0.05, 0.2, 0.25, 0.2, 0.25, 0.05)))
+            buttons = held(str(rng.choice(SIMPLE, p=CHANCES)))
         yield buttons
 
 
