@@ -11,6 +11,7 @@ RUN apt-get update \
 
 WORKDIR /opt/frmdn
 COPY pyproject.toml README.md LICENSE ./
+COPY frmdn frmdn
 COPY agent agent
 COPY envs envs
 COPY rollouts rollouts

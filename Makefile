@@ -34,6 +34,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 
 type: setup
+	@# The folders bear one name only once they are installed: links show mypy the package as it will be.
+	@rm -rf build/types && mkdir -p build/types/frmdn
+	@ln -s $(CURDIR)/frmdn/*.py $(addprefix $(CURDIR)/,agent envs rollouts controller pipeline benchmarks) build/types/frmdn/
 	$(BIN)/mypy
 
 format: setup

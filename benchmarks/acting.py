@@ -8,14 +8,15 @@ from functools import partial
 import numpy as np
 import torch
 
-from agent.agent import Agent
-from agent.memory import Memory, MemoryConfig
-from agent.vision import ConvVAE, VisionConfig
-from controller.linear import LinearController
-from envs import EnvSpec, get_spec, make_slots
-from rollouts.policy import AgentPolicy
-from rollouts.run import Job, Runner
-from rollouts.workers import open_pool
+from frmdn.agent.agent import Agent
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.controller.linear import LinearController
+from frmdn.envs import EnvSpec, get_spec, make_slots
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import AgentPolicy
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import open_pool
 
 from . import classical
 from .collect import environment_alone

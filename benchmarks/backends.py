@@ -1,4 +1,4 @@
-"""One agent on both back ends: `python -m benchmarks.backends runs/quick --episodes 32`.
+"""One agent on both back ends: `python -m frmdn.benchmarks.backends runs/quick --episodes 32`.
 
 Evaluation is always on the official environment; this says how far a score on EnvPool,
 where agents are evolved, differs.
@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from agent.seeds import episode_seeds
-from controller.evaluate import SLOTS, bootstrap_ci
-from envs import EnvSpec, make_slots
-from pipeline.acting_stages import agent_policy
-from pipeline.session import Session, open_session
-from rollouts.collect import PolicyFactory
-from rollouts.run import Job, Runner
-from rollouts.workers import open_pool
+from frmdn.agent.seeds import episode_seeds
+from frmdn.controller.evaluate import SLOTS, bootstrap_ci
+from frmdn.envs import EnvSpec, make_slots
+from frmdn.pipeline.session import Session, open_session
+from frmdn.pipeline.stages.acting import agent_policy
+from frmdn.rollouts.collect import PolicyFactory
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import open_pool
 
 
 def make_runner(spec: EnvSpec, factory: PolicyFactory, backend: str) -> Runner:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from envs import get_spec, make_slots
-from rollouts.collect import make_runner, named_policy
-from rollouts.episode import encode_episode
-from rollouts.run import Job, Outcome
-from rollouts.store import EpisodeStore
-from rollouts.workers import open_pool
+from frmdn.envs import get_spec, make_slots
+from frmdn.rollouts.collect import make_runner, named_policy
+from frmdn.rollouts.episodes.episode import encode_episode
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.job import Job, Outcome
+from frmdn.rollouts.workers import open_pool
 
 from . import classical
 from .row import Row, measure

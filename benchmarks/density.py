@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from agent.density import Diagonal, GaussianMixture, LowRank, Precision
+from frmdn.agent.density import Diagonal, GaussianMixture, LowRank, Precision
 
 from .memory import lstm_alone, training
 from .row import Row, measure

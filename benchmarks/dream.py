@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from agent.dream import Dream
-from agent.memory import Memory, MemoryConfig
-from controller.fitness import RealFitness
-from controller.linear import LinearController
-from envs import get_spec
-from envs.dream import DreamSlots
-from rollouts.policy import ControllerPolicy
-from rollouts.run import Runner
-from rollouts.workers import SerialPool
+from frmdn.agent.dream import Dream
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.controller.fitness import RealFitness
+from frmdn.controller.linear import LinearController
+from frmdn.envs import get_spec
+from frmdn.envs.dream import DreamSlots
+from frmdn.rollouts.policy import ControllerPolicy
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import SerialPool
 
 from . import classical
 from .row import Row, measure

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
-from agent.batch import SequenceBatch
-from agent.memory import Memory, MemoryConfig
-from agent.training import FitConfig, fit
+from frmdn.agent.batch import SequenceBatch
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.training import FitConfig, fit
 
 from . import classical
 from .row import Row, measure

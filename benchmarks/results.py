@@ -1,4 +1,4 @@
-"""Finished run folders as a JSON list: `python -m benchmarks.results runs/a runs/b > docs/results/car_racing.json`."""
+"""Finished run folders as a JSON list: `python -m frmdn.benchmarks.results runs/a runs/b > docs/results/car_racing.json`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import History, read_json
-from pipeline.stages import table
+from frmdn.pipeline.files import History, read_json
+from frmdn.pipeline.stages.table import table
 
 
 def summarise(folder: Path) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from agent.training import FitConfig, fit
-from agent.vision import ConvVAE, VisionConfig
+from frmdn.agent.training import FitConfig, fit
+from frmdn.agent.vision import ConvVAE, VisionConfig
 
 from . import classical
 from .row import Row, measure

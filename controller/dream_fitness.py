@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.agent import Controller
-from agent.dream import Dream, DreamState
-from agent.seeds import derive, generator
+from frmdn.agent.agent import Controller
+from frmdn.agent.dream import Dream, DreamState
+from frmdn.agent.seeds import derive, generator
 
 from .fitness import Returns, Trial
 

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.agent import Controller
-from agent.dream import Dream, DreamState
-from agent.memory import Memory
-from agent.seeds import derive
-from envs.dream import DreamSlots
-from envs.spec import EnvSpec
-from rollouts.joined import LatentSource
-from rollouts.policy import ControllerPolicy
-from rollouts.run import Runner, StallRule
+from frmdn.agent.agent import Controller
+from frmdn.agent.dream import Dream, DreamState
+from frmdn.agent.memory import Memory
+from frmdn.agent.seeds import derive
+from frmdn.envs.dream import DreamSlots
+from frmdn.envs.spec import EnvSpec
+from frmdn.rollouts.episodes.joined import LatentSource
+from frmdn.rollouts.job import StallRule
+from frmdn.rollouts.policy import ControllerPolicy
+from frmdn.rollouts.run import Runner
 
 
 @dataclass(frozen=True)

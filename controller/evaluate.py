@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from agent.seeds import derive, episode_seeds
-from envs.spec import EnvSpec
-from envs.vector import make_slots
-from rollouts.collect import PolicyFactory, Progress
-from rollouts.run import Job, Outcome, Runner
-from rollouts.workers import open_pool
+from frmdn.agent.seeds import derive, episode_seeds
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.vector import make_slots
+from frmdn.rollouts.collect import PolicyFactory, Progress
+from frmdn.rollouts.job import Job, Outcome
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import open_pool
 
 from . import measures
 

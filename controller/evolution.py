@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
 MEAN_TOLERANCE = 1e-9  # a replay on the same build is exact to the bit; anything above this is another search
 

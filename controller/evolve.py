@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.seeds import episode_seeds
+from frmdn.agent.seeds import episode_seeds
 
 from .evolution import Evolution, SearchConfig
 from .fitness import Fitness, Returns, Trial

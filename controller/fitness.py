@@ -8,8 +8,8 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from rollouts.run import Job
-from rollouts.workers import WorkerPool
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.workers import WorkerPool
 
 
 class Returns(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.measure import Measure
+from frmdn.envs.measure import Measure
 
 EACH, INTERVAL = "_each", "_ci95"  # endings of keys: the numbers of the single episodes, and the interval
 Z = 1.959964  # quantile 0.975 of the normal distribution

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
 RESAMPLES = 4000
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from .counting import CountingEnv, Failure, counting_spec, read_frame
+from .catalogue import get_spec
 from .errors import MissingExtra
 from .frames import FrameEnv, FramePipe
 from .measure import Measure
 from .options import WorldConfig
-from .spec import ActionCodec, EnvSpec, get_spec
+from .spec import ActionCodec, EnvSpec
 from .vector import EnvPoolSlots, GymnasiumSlots, SlotEnv, Step, available_backend, make_slots
+from .worlds.counting import CountingEnv, Failure, counting_spec, read_frame
 
 __all__ = [
     "ActionCodec",

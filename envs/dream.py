@@ -13,9 +13,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agent.agent import select_features
-from agent.dream import Dream, DreamState, Noise
-from agent.seeds import derive, generator
+from frmdn.agent.agent import select_features
+from frmdn.agent.dream import Dream, DreamState, Noise
+from frmdn.agent.seeds import derive, generator
 
 from .spec import ActionCodec, EnvSpec, Vectors
 from .vector import SEEDS, Slots, Step

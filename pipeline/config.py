@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar
 
-from agent.agent import AgentConfig
-from agent.memory import MemoryConfig
-from agent.training import FitConfig
-from agent.vision import VisionConfig
-from controller.dreaming import DreamConfig
-from controller.evolution import SearchConfig
-from envs.options import WorldConfig
-from envs.spec import check_world, get_spec
-from rollouts.collect import CollectConfig
+from frmdn.agent.agent import AgentConfig
+from frmdn.agent.memory import MemoryConfig
+from frmdn.agent.training import FitConfig
+from frmdn.agent.vision import VisionConfig
+from frmdn.controller.dreaming import DreamConfig
+from frmdn.controller.evolution import SearchConfig
+from frmdn.envs.catalogue import check_world, get_spec
+from frmdn.envs.options import WorldConfig
+from frmdn.rollouts.collect import CollectConfig
 
 Record = TypeVar("Record")
 LINKED = {"memory.latent": "vision.latent"}  # follows unless set by hand

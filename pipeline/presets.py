@@ -6,14 +6,15 @@ import difflib
 from dataclasses import replace
 from typing import Any
 
-from agent.agent import AgentConfig
-from agent.memory import MemoryConfig
-from agent.training import FitConfig
-from agent.vision import VisionConfig
-from controller.dreaming import DreamConfig
-from controller.evolution import SearchConfig
-from envs.spec import EnvSpec, get_spec
-from rollouts.collect import CollectConfig
+from frmdn.agent.agent import AgentConfig
+from frmdn.agent.memory import MemoryConfig
+from frmdn.agent.training import FitConfig
+from frmdn.agent.vision import VisionConfig
+from frmdn.controller.dreaming import DreamConfig
+from frmdn.controller.evolution import SearchConfig
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.spec import EnvSpec
+from frmdn.rollouts.collect import CollectConfig
 
 from .config import EvaluateConfig, FrameData, RoundsConfig, RunConfig, SequenceData
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from envs import MissingExtra, get_spec
+from frmdn.envs import MissingExtra, get_spec
 
 from .config import flatten, to_json
 from .presets import PRESETS, preset

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from agent.agent import Agent, AgentConfig
-from agent.memory import Memory
-from agent.seeds import derive
-from agent.vision import ConvVAE
-from controller.linear import LinearController
-from envs.spec import EnvSpec, get_spec
-from rollouts.batches import split
-from rollouts.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
-from rollouts.latents import LatentStore
-from rollouts.store import EpisodeStore
+from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.memory import Memory
+from frmdn.agent.seeds import derive
+from frmdn.agent.vision import ConvVAE
+from frmdn.controller.linear import LinearController
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.spec import EnvSpec
+from frmdn.rollouts.batches import split
+from frmdn.rollouts.episodes.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.latents import LatentStore
 
 from .config import RunConfig, from_json
 from .files import History, read_json

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from agent.training import TrainingState
+from frmdn.agent.training import TrainingState
 
 from .files import read_json, write_bytes, write_json
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .files import STAGING, read_json, write_json
-from .stages import BY_NAME, Stage, fingerprints, root_and_size, table
+from .stages.table import BY_NAME, Stage, fingerprints, root_and_size, table
 
 State = Literal["done", "partial", "stale", "missing"]
 OUTSIDE = {  # what a stage writes beside its own folder

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.batch import SequenceBatch
-from agent.seeds import derive, generator
+from frmdn.agent.batch import SequenceBatch
+from frmdn.agent.seeds import derive, generator
 
-from .joined import Episodes, LatentSource
+from .episodes.joined import Episodes, LatentSource
 from .latents import Latents
 
 T = TypeVar("T")

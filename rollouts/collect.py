@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from agent.seeds import episode_seeds
-from envs.spec import EnvSpec
-from envs.vector import make_slots
+from frmdn.agent.seeds import episode_seeds
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.vector import make_slots
 
-from .episode import EpisodeSummary, StoreError, encode_episode
+from .episodes.episode import EpisodeSummary, StoreError, encode_episode
+from .episodes.store import EpisodeStore
+from .job import Job, Outcome
 from .policy import BrownianPolicy, OrnsteinUhlenbeckPolicy, Policy, RandomLinearPolicy, RandomPolicy
 from .returning import Returning, waves
-from .run import Job, Outcome, Runner
-from .store import EpisodeStore
+from .run import Runner
 from .workers import open_pool
 
 PolicyFactory = Callable[[EnvSpec, int], Policy]  # (spec, slots) -> policy; must be picklable, for it goes to workers

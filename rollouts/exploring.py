@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.agent import Agent
-from agent.seeds import derive
-from envs.spec import ActionCodec
+from frmdn.agent.agent import Agent
+from frmdn.agent.seeds import derive
+from frmdn.envs.spec import ActionCodec
 
 from .policy import AgentPolicy
 
 if TYPE_CHECKING:
-    from .run import Job
+    from .job import Job
 
 KEEP = 0.9  # of the action noise from one step to the next: white noise would cancel before it moves anything
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .run import Job, Outcome, Runner
+    from .job import Job, Outcome
+    from .run import Runner
 
 
 class WorkerError(RuntimeError):
@@ -17,24 +18,21 @@ def check_code(here: dict[str, Any], there: dict[str, Any]) -> None:
     if here["origins"] != there["origins"] and here["code"] != there["code"]:
         raise WorkerError(
             f"the worker on {there['host']} imports {there['origins']}, which is other code than the driver's "
-            f"{here['origins']}; start from a folder without packages of these names, or install the same frmdn there"
+            f"{here['origins']}; install the same frmdn there, and start from a folder without another one of that name"
         )
 
 
 def host_class() -> type:
-    """The actor's class. Defined inside a function so that it travels by value: a worker can run `prepare` before it
-    imports any of this project, and so before it can import the wrong one."""
+    """The actor's class. Defined inside a function so that it travels by value: a worker can say what it would import
+    before it imports any of this project."""
 
     class Host:
-        def prepare(self, home: str) -> None:
-            """One thread per worker, and the driver's packages before others of the same name (in its folder, say)."""
+        def prepare(self) -> None:
+            """One thread per worker."""
             import os
-            import sys
 
             for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
                 os.environ[name] = "1"
-            if os.path.isfile(os.path.join(home, "rollouts", "workers.py")) and sys.path[0] != home:
-                sys.path.insert(0, home)
             import cv2
             import torch
 
@@ -50,8 +48,11 @@ def host_class() -> type:
             from pathlib import Path
 
             code, origins = hashlib.sha256(), {}
-            for name in ("agent", "envs", "rollouts"):
-                spec = importlib.util.find_spec(name)
+            for name in ("frmdn.agent", "frmdn.envs", "frmdn.rollouts"):
+                try:
+                    spec = importlib.util.find_spec(name)
+                except ModuleNotFoundError:  # no frmdn at all
+                    spec = None
                 origins[name] = spec.origin if spec else None
                 folder = Path(spec.origin).parent if spec and spec.origin else Path("/nowhere")
                 for path in sorted(folder.rglob("*.py")):

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from .episode import Episode, EpisodeSummary, StoreError
-from .store import IndexedFolder
+from .episodes.episode import Episode, EpisodeSummary, StoreError
+from .episodes.store import IndexedFolder
 
 FORMAT = "frmdn-latents-1"
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
 if TYPE_CHECKING:
-    from agent.agent import AgentState, Controller
-    from envs.spec import ActionCodec
+    from frmdn.agent.agent import AgentState, Controller
+    from frmdn.envs.spec import ActionCodec
 
-    from .run import Job
+    from .job import Job
 
 CHUNK = 256  # actions that a noise policy draws at a time
 REACH = 1.5  # raw outputs of the Brownian walk: tanh(1.5) = 0.91, nearly the whole box

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
-from .episode import Origin
-from .run import Job
-from .store import EpisodeStore
+from .episodes.episode import Origin
+from .episodes.store import EpisodeStore
+from .job import Job
 
 WAVE = 16  # episodes that return to places known before any of them began
 FRONT = 4  # the furthest episodes, of which one is gone on from

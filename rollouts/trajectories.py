@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from agent.seeds import generator
-from agent.state_space import Trajectories
+from frmdn.agent.seeds import generator
+from frmdn.agent.state_space import Trajectories
 
-from .store import EpisodeStore
+from .episodes.store import EpisodeStore
 
 
 def read_trajectories(

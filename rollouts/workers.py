@@ -12,17 +12,16 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-from envs.errors import MissingExtra
+from frmdn.envs.errors import MissingExtra
 
 from .host import WorkerError, check_code, host_class
-from .run import Job, Outcome, Runner, run_episodes
+from .job import Job, Outcome
+from .run import Runner, run_episodes
 
 BEAT = 5.0  # seconds after which a worker reports even if no episode ended: proof that it lives
 OBJECT_STORE = 128 * 2**20  # bytes: results are a few MB, and Docker's /dev/shm is small
-HOME = str(Path(__file__).resolve().parents[1])  # the folder that holds this project's packages
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # no phoning home, no notices
 REMEDY = (
     "what is finished is kept: run the same command again, and it resumes. If memory ran out, "
@@ -171,7 +170,7 @@ class RayPool:
     def _open(self, make: Callable[[], Runner]) -> None:
         """Prepare all workers side by side, and see that they run the driver's code before they run any of it."""
         here = host_class()().survey()
-        self._all("prepare", HOME)
+        self._all("prepare")
         for member, there in zip(self._members, self._all("survey"), strict=True):
             member.pid, member.host = there["pid"], there["host"]
             check_code(here, there)

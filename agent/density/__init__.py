@@ -1,11 +1,11 @@
 """Density models of continuous vectors and sequences; usable without any reinforcement learning."""
 
-from .autoregressive import Autoregressive
 from .conditional import ConditionalDensity, frmdn, mdn, rmdn
-from .coupling import Coupling, SplineCoupling, couplings
 from .factorized import FactorizedMixture
 from .flowed import FlowedDistribution
-from .flows import Chain, Flow, Identity, Inverse, Linear, Standardize
+from .flows.autoregressive import Autoregressive
+from .flows.coupling import Coupling, SplineCoupling, couplings
+from .flows.flow import Chain, Flow, Identity, Inverse, Linear, Standardize
 from .heads import FactorizedHead, MixtureHead
 from .low_rank import LowRank
 from .mixture import GaussianMixture

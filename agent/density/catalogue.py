@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 
 from .conditional import ConditionalDensity, frmdn, rmdn
-from .coupling import couplings
-from .flows import Identity
+from .flows.coupling import couplings
+from .flows.flow import Identity
 from .heads import FactorizedHead
 from .networks import Recurrent
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .coupling import couplings
 from .flowed import FlowedDistribution
-from .flows import Chain, Flow, Identity, Linear
+from .flows.coupling import couplings
+from .flows.flow import Chain, Flow, Identity, Linear
 from .heads import MixtureHead
 from .networks import Activation, Feedforward, Recurrent
 

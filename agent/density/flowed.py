@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from .flows import Flow
+from .flows.flow import Flow
 
 
 class FlowedDistribution(Distribution):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .flows import Linear
+from .flows.flow import Linear
 from .precision import Diagonal, Precision
 
 

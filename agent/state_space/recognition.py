@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..density import Autoregressive, Chain
-from ..density.coupling import LOG_SCALE_BOUND
+from ..density.flows.coupling import LOG_SCALE_BOUND
 from ..density.networks import MLP
 from ..density.precision import bounded
 

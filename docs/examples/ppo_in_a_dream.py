@@ -20,11 +20,11 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from agent.agent import Agent, select_features
-from agent.seeds import episode_seeds
-from envs.dream import DreamEnv
-from pipeline.dreams.worlds import dream_slots, official
-from pipeline.session import Session, open_session
+from frmdn.agent.agent import Agent, select_features
+from frmdn.agent.seeds import episode_seeds
+from frmdn.envs.dream import DreamEnv
+from frmdn.pipeline.dreams.worlds import dream_slots, official
+from frmdn.pipeline.session import Session, open_session
 
 
 class SB3Dream(VecEnv):

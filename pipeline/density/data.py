@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollouts.sources import Source
+from frmdn.rollouts.sources import Source
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ def choose(name: str, path: Path | None, protocol: str) -> list[Data]:
 def open_source(data: Data, progress: Callable[[int, int], None] | None = None) -> Source:
     """Read the data; ValueError names a missing or damaged file, MissingExtra a missing package."""
     if data.name == "inverse-sine":
-        from rollouts.sources.toy import inverse_sine
+        from frmdn.rollouts.sources.toy import inverse_sine
 
         return inverse_sine()
     if data.name == "speech":
-        from rollouts.sources.speech import speech
+        from frmdn.rollouts.sources.speech import speech
 
         return speech(data.path, data.protocol or "40-frames", progress=progress)  # type: ignore[arg-type]
     if data.name == "images":
-        from rollouts.sources.images import images
+        from frmdn.rollouts.sources.images import images
 
         return images(data.path)
     if data.name in ("latents-sampled", "latents-mean") and data.path is not None:
-        from rollouts.sources.latents import latents
+        from frmdn.rollouts.sources.latents import latents
 
         return latents(data.path, sampled=data.name == "latents-sampled")
     raise ValueError(f"{data.name!r} is no data set that can be opened")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from agent.seeds import derive
-from rollouts.sources import Source, whole_batches
+from frmdn.agent.seeds import derive
+from frmdn.rollouts.sources import Source, whole_batches
 
 from .model import NextStep
 from .slides import SquaredError

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from agent.batch import Loss
-from agent.density.catalogue import build
-from agent.seeds import derive
-from rollouts.sources import Source, Steps
+from frmdn.agent.batch import Loss
+from frmdn.agent.density.catalogue import build
+from frmdn.agent.seeds import derive
+from frmdn.rollouts.sources import Source, Steps
 
-from .options import SLIDES
+from .names import SLIDES
 from .slides import SquaredError, slides_mdn
 
 

@@ -13,10 +13,10 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rollouts.sources import Source
-from rollouts.sources.toy import LIMIT, InverseSineScale, true_log_density
+from frmdn.rollouts.sources import Source
+from frmdn.rollouts.sources.toy import LIMIT, InverseSineScale, true_log_density
 
-from ..plots import INK, RULE, SOFT
+from ..report.plots import INK, RULE, SOFT
 from .model import NextStep
 
 GRID = 240  # points of a density picture along each axis

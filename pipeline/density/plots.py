@@ -12,10 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rollouts.sources import Source
+from frmdn.rollouts.sources import Source
 
 from ..files import History, write_bytes
-from ..plots import INK, SOFT, _dress, picture_rows, to_png
+from ..report.plots import INK, SOFT, _dress, picture_rows, to_png
 from .pictures import spectrograms, toy_densities
 from .results import BASELINE
 from .run import open_run

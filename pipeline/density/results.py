@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from rollouts.sources import Source
+from frmdn.rollouts.sources import Source
 
 from ..files import write_json
 

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from agent.seeds import derive
-from agent.training import TrainingState, fit
-from rollouts.sources import SegmentBatches, Source
+from frmdn.agent.seeds import derive
+from frmdn.agent.training import TrainingState, fit
+from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..files import History, read_json, write_bytes, write_json
 from ..weights import load, load_model, save_model

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.seeds import derive, generator
-from rollouts.sources import Source, whole_batches
+from frmdn.agent.seeds import derive, generator
+from frmdn.rollouts.sources import Source, whole_batches
 
 from ..files import write_bytes
 from .data import Data, open_source
@@ -81,7 +81,7 @@ def write_sample(options: argparse.Namespace) -> str:
 
 
 def _write_speech(path: Path, settings: dict[str, Any], model: NextStep, seconds: float, draw: Draw) -> str:
-    from rollouts.sources.speech import SpeechScale
+    from frmdn.rollouts.sources.speech import SpeechScale
 
     scale = SpeechScale(**settings["scale"])
     frames = max(1, round(seconds * scale.rate / model.config.outputs))
@@ -107,14 +107,14 @@ def real_sequences(source: Source, count: int) -> Tensor:
 
 
 def _density(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
-    from ..plots import to_png
+    from ..report.plots import to_png
     from .pictures import toy_densities
 
     return to_png(toy_densities(source, {model.config.model: model}))
 
 
 def _pictures(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
-    from ..plots import picture_rows, to_png
+    from ..report.plots import picture_rows, to_png
 
     real = real_sequences(source, count)
     made = generate(model, len(real), real.shape[1], draw)
@@ -123,7 +123,7 @@ def _pictures(source: Source, model: NextStep, data: Data, count: int, draw: Dra
 
 def _dream(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
     """Frames decoded by the run's own vision: as recorded above, dreamed with the same actions below."""
-    from ..plots import picture_rows, to_png
+    from ..report.plots import picture_rows, to_png
     from ..session import open_session
 
     run = Path(str(data.path))

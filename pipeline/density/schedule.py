@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from agent.training import FitConfig
+from frmdn.agent.training import FitConfig
 
 FINAL = 0.01  # share of the learning rate that is left at the end
 CHECKS = 20  # validations of a run, evenly spread over its budget

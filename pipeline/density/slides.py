@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from agent.density import ConditionalDensity, mdn
+from frmdn.agent.density import ConditionalDensity, mdn
 
 HIDDEN, COMPONENTS = (15, 15), 5
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agent.dream import Dream
-from agent.open_loop import longest_below, open_loop, spread_of, squared_errors, steps_below, warm_up
-from agent.seeds import derive, generator
-from agent.vision import ConvVAE
-from rollouts.latents import Latents
+from frmdn.agent.dream import Dream
+from frmdn.agent.open_loop import longest_below, open_loop, spread_of, squared_errors, steps_below, warm_up
+from frmdn.agent.seeds import derive, generator
+from frmdn.agent.vision import ConvVAE
+from frmdn.rollouts.latents import Latents
 
 RESAMPLES = 2000
 PICTURED = 25  # horizons at which frames are decoded: enough for a curve, and decoding is what takes the time

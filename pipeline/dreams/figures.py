@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..plots import _LEGEND, BLUE, GREEN, GREY, INK, ORANGE, _dress, _figure
+from ..report.plots import _LEGEND, BLUE, GREEN, GREY, INK, ORANGE, _dress, _figure
 
 NAMES = {
     "point": ("point predictions", BLUE, "-"),

@@ -9,16 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agent.agent import Agent
-from agent.dream import Dream
-from agent.open_loop import OpenLoop, open_loop, warm_up, watch
-from agent.seeds import episode_seeds, generator
-from controller.evaluate import SLOTS
-from envs.spec import ActionCodec
-from envs.vector import make_slots
-from rollouts.episode import Episode
-from rollouts.policy import AgentPolicy, ControllerPolicy
-from rollouts.run import Job, Runner, run_episodes
+from frmdn.agent.agent import Agent
+from frmdn.agent.dream import Dream
+from frmdn.agent.open_loop import OpenLoop, open_loop, warm_up, watch
+from frmdn.agent.seeds import episode_seeds, generator
+from frmdn.controller.evaluate import SLOTS
+from frmdn.envs.spec import ActionCodec
+from frmdn.envs.vector import make_slots
+from frmdn.rollouts.episodes.episode import Episode
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy
+from frmdn.rollouts.run import Runner, run_episodes
 
 from ..session import Session
 from .fidelity import CHUNK, decode

@@ -9,8 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ..panels import BLUE, CAPTION, GAP, GROUND, INK, PANEL, RED, SOFT, STRIP, TRACK, chosen, controls, enlarge, font
-from ..video import LIMIT, SECONDS, save_thinned
+from ..report.film import LIMIT, SECONDS, save_thinned
+from ..report.panels import (
+    BLUE,
+    CAPTION,
+    GAP,
+    GROUND,
+    INK,
+    PANEL,
+    RED,
+    SOFT,
+    STRIP,
+    TRACK,
+    chosen,
+    controls,
+    enlarge,
+    font,
+)
 from .film import Film
 
 WIDTH = GAP + 3 * (PANEL + GAP)

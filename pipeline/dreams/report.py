@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.agent import Agent
-from agent.dream import Dream
-from agent.seeds import derive
-from controller.evaluate import versions
-from controller.replay import Selected
+from frmdn.agent.agent import Agent
+from frmdn.agent.dream import Dream
+from frmdn.agent.seeds import derive
+from frmdn.controller.evaluate import versions
+from frmdn.controller.replay import Selected
 
 from ..files import write_bytes, write_json
-from ..plots import to_png
+from ..report.plots import to_png
 from ..session import Session
 from .fidelity import OpenLoopPlan, measure_open_loop
 from .figures import open_loop_figure, rho_text, temperature_figure, transfer_figure

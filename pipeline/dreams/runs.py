@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json
-from ..findings import read_findings
-from ..page import flat
+from ..report.findings import read_findings
+from ..report.page import flat
 
 COLUMNS = ("run", "temperature", "density", "dream score", "real score", "episodes")
 

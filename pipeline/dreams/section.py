@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import page, plots
 from ..files import read_json, write_bytes
+from ..report import page, plots
 from ..workspace import Workspace
 
 BEGIN, END = "<!-- dream -->", "<!-- /dream -->"

@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.agent import Agent
-from agent.seeds import derive, episode_seeds
-from controller.replay import Selected, select
-from controller.transfer import Correlation, rank_correlation
-from envs.spec import EnvSpec
-from envs.vector import make_slots
-from rollouts.policy import AgentPolicy, ControllerPolicy
-from rollouts.run import Job, Outcome, Runner
-from rollouts.workers import open_pool
+from frmdn.agent.agent import Agent
+from frmdn.agent.seeds import derive, episode_seeds
+from frmdn.controller.replay import Selected, select
+from frmdn.controller.transfer import Correlation, rank_correlation
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.vector import make_slots
+from frmdn.rollouts.job import Job, Outcome
+from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import open_pool
 
 from ..files import History
 from ..session import Session
-from ..stages import digest
+from ..stages.table import digest
 from ..weights import load_state
 from .worlds import dream_slots, official
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from agent.agent import Agent
-from agent.dream import Dream
-from agent.memory import Memory
-from controller.dreaming import DreamConfig
-from envs.dream import DreamSlots
-from envs.spec import EnvSpec
-from rollouts.latents import Latents
+from frmdn.agent.agent import Agent
+from frmdn.agent.dream import Dream
+from frmdn.agent.memory import Memory
+from frmdn.controller.dreaming import DreamConfig
+from frmdn.envs.dream import DreamSlots
+from frmdn.envs.spec import EnvSpec
+from frmdn.rollouts.latents import Latents
 
 from ..session import Session
 

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agent.agent import Agent
-from envs.errors import MissingExtra
-from envs.spec import EnvSpec, Vectors
-from envs.vector import GymnasiumSlots, SlotEnv
-from rollouts.policy import AgentPolicy, ControllerPolicy, Policy
-from rollouts.run import Job
+from frmdn.agent.agent import Agent
+from frmdn.envs.errors import MissingExtra
+from frmdn.envs.spec import EnvSpec, Vectors
+from frmdn.envs.vector import GymnasiumSlots, SlotEnv
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy, Policy
 
 from ..dreams.film import pixels
 from ..dreams.worlds import dream_slots, official, require

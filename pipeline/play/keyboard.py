@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from envs.spec import ActionCodec, Vectors
+from frmdn.envs.spec import ActionCodec, Vectors
 
 PAIRS = (("left", "right"), ("down", "up"), ("j", "l"), ("k", "i"))  # towards the low end, towards the high end
 SINGLES = ("up", "down", "x", "z")  # of a number that one can only have more or less of: gas, brake

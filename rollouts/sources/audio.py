@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.errors import MissingExtra
+from frmdn.envs.errors import MissingExtra
 
 RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".mp3", ".sph", ".nist")

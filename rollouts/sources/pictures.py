@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from envs.errors import MissingExtra
+from frmdn.envs.errors import MissingExtra
 
 IDX_IMAGES = 0x00000803  # unsigned bytes, three axes
 CIFAR_SIDE, CIFAR_RECORD = 32, 1 + 3 * 32 * 32  # one byte of label, then the planes red, green, blue

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.seeds import derive, generator
+from frmdn.agent.seeds import derive, generator
 
 from .sequences import Source, Split, Steps
 

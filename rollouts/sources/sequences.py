@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 

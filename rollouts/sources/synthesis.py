@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
 from .audio import RATE, Clips
 

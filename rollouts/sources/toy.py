@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.seeds import derive
+from frmdn.agent.seeds import derive
 
 from .sequences import TEST, TRAIN, VALIDATION, Held, Source, Steps
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.agent import Agent, AgentConfig, AgentState
-from agent.memory import Memory, MemoryConfig
-from agent.seeds import generator
-from agent.vision import ConvVAE, VisionConfig
+from frmdn.agent.agent import Agent, AgentConfig, AgentState
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.seeds import generator
+from frmdn.agent.vision import ConvVAE, VisionConfig
 
 Z, H, A, P = 6, 10, 3, 4
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from agent.batch import Loss, SequenceBatch
+from frmdn.agent.batch import Loss, SequenceBatch
 
 B, T, Z, A = 2, 5, 4, 3
 PARTS = {"latents": (B, T + 1, Z), "actions": (B, T, A), "rewards": (B, T), "ends": (B, T)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agent.dream import Dream, DreamState
-from agent.memory import Memory, MemoryConfig
+from frmdn.agent.dream import Dream, DreamState
+from frmdn.agent.memory import Memory, MemoryConfig
 
 
 def memory() -> Memory:

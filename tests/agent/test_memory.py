@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.batch import SequenceBatch
-from agent.memory import Memory, MemoryConfig, MemoryState
+from frmdn.agent.batch import SequenceBatch
+from frmdn.agent.memory import Memory, MemoryConfig, MemoryState
 
 SMALL = MemoryConfig(latent=4, action=2, hidden=16, components=3, rank=2, flow_hidden=8)
 KINDS: dict[str, dict[str, Any]] = {

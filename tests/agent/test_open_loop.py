@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.dream import Dream
-from agent.memory import Memory, MemoryConfig
-from agent.open_loop import longest_below, open_loop, spread_of, squared_errors, steps_below, warm_up, watch
+from frmdn.agent.dream import Dream
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.open_loop import longest_below, open_loop, spread_of, squared_errors, steps_below, warm_up, watch
 
 B, T, Z, A = 3, 6, 4, 2
 

@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from agent.seeds import PURPOSES, RANGE, derive, episode_seeds, generator
+from frmdn.agent.seeds import PURPOSES, RANGE, derive, episode_seeds, generator
 
 
 def test_derived_seeds_never_change() -> None:
@@ -57,7 +57,7 @@ def test_a_window_of_seeds_is_a_slice_of_the_whole() -> None:
 
 
 def test_seeds_wrap_inside_their_own_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.seeds.derive", lambda *names: RANGE - 1)
+    monkeypatch.setattr("frmdn.agent.seeds.derive", lambda *names: RANGE - 1)
     base = PURPOSES.index("validate") * RANGE
     assert episode_seeds(0, "validate", 3) == [base + RANGE - 1, base, base + 1]
 

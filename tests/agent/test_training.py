@@ -10,10 +10,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from agent.batch import Loss, SequenceBatch
-from agent.seeds import generator
-from agent.training import FitConfig, TrainingState, fit
-from agent.vision import ConvVAE, VisionConfig
+from frmdn.agent.batch import Loss, SequenceBatch
+from frmdn.agent.seeds import generator
+from frmdn.agent.training import FitConfig, TrainingState, fit
+from frmdn.agent.vision import ConvVAE, VisionConfig
 
 
 class Line(nn.Module):

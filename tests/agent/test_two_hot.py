@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agent.two_hot import TwoHot
+from frmdn.agent.two_hot import TwoHot
 
 
 def test_the_two_chances_have_the_target_as_their_mean() -> None:

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import agent.vision
-from agent.seeds import generator
-from agent.training import bf16_is_fast
-from agent.vision import ConvVAE, VisionConfig, rarity_weights
+import frmdn.agent.vision
+from frmdn.agent.seeds import generator
+from frmdn.agent.training import bf16_is_fast
+from frmdn.agent.vision import ConvVAE, VisionConfig, rarity_weights
 
 BOTH = pytest.mark.parametrize("decoder", ["paper", "fast"])
 
@@ -120,7 +120,7 @@ def test_inference_agrees_with_training_precision() -> None:
 
 
 def test_inference_without_bfloat16_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent.vision, "bf16_is_fast", lambda device: False)
+    monkeypatch.setattr(frmdn.agent.vision, "bf16_is_fast", lambda device: False)
     vision, frames = make(), pictures(5)
     torch.testing.assert_close(vision.encode_mean(frames), vision.encode(frames).loc.detach(), rtol=1e-4, atol=1e-5)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from agent.dream import Dream
-from agent.seeds import derive, generator
-from agent.state_space import StateSpace, StateSpaceConfig, StateSpaceWorld
-from controller.dream_fitness import DreamFitness
-from controller.fitness import Trial
-from controller.hidden import HiddenController
+from frmdn.agent.dream import Dream
+from frmdn.agent.seeds import derive, generator
+from frmdn.agent.state_space import StateSpace, StateSpaceConfig, StateSpaceWorld
+from frmdn.controller.dream_fitness import DreamFitness
+from frmdn.controller.fitness import Trial
+from frmdn.controller.hidden import HiddenController
 
 
 def fitness(steps: int = 6) -> DreamFitness:

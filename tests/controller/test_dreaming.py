@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from agent.memory import Memory, MemoryConfig
-from controller.dreaming import DreamConfig, draw_starts, dream_runner
-from controller.evolution import Evolution, SearchConfig
-from controller.evolve import Rehearsal, evolve
-from controller.fitness import RealFitness
-from controller.linear import LinearController
-from envs import get_spec
-from rollouts.latents import Latents, LatentStore
-from rollouts.workers import SerialPool, open_pool
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.controller.dreaming import DreamConfig, draw_starts, dream_runner
+from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolve import Rehearsal, evolve
+from frmdn.controller.fitness import RealFitness
+from frmdn.controller.linear import LinearController
+from frmdn.envs import get_spec
+from frmdn.rollouts.latents import Latents, LatentStore
+from frmdn.rollouts.workers import SerialPool, open_pool
 
 CAR = get_spec("CarRacing-v3")
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import controller.evaluate
-from agent.seeds import episode_seeds
-from controller.evaluate import EvaluationReport, bootstrap_ci, evaluate, versions
-from envs.counting import Failure, counting_spec
-from envs.spec import EnvSpec
-from rollouts.policy import RandomPolicy
-from rollouts.run import Job, Outcome
-from rollouts.workers import SerialPool
+import frmdn.controller.evaluate
+from frmdn.agent.seeds import episode_seeds
+from frmdn.controller.evaluate import EvaluationReport, bootstrap_ci, evaluate, versions
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.worlds.counting import Failure, counting_spec
+from frmdn.rollouts.job import Job, Outcome
+from frmdn.rollouts.policy import RandomPolicy
+from frmdn.rollouts.workers import SerialPool
 
 KEYS = {
     *("env", "backend", "episodes", "seeds", "returns", "lengths", "mean", "std", "ci95"),
@@ -67,7 +67,7 @@ class Backwards(SerialPool):
 
 def test_the_order_of_finishing_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     forwards = run()
-    monkeypatch.setattr(controller.evaluate, "open_pool", lambda make, workers, address: Backwards(make))
+    monkeypatch.setattr(frmdn.controller.evaluate, "open_pool", lambda make, workers, address: Backwards(make))
     assert (run().returns, run().seeds) == (forwards.returns, forwards.seeds)
 
 

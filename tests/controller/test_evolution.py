@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolution import Evolution, SearchConfig
 
 Objective = Callable[[np.ndarray], np.ndarray]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.seeds import episode_seeds
-from controller.evolution import Evolution, SearchConfig
-from controller.evolve import evolve
-from controller.fitness import Returns, Trial
+from frmdn.agent.seeds import episode_seeds
+from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolve import evolve
+from frmdn.controller.fitness import Returns, Trial
 
 SIZE = 6
 

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from controller.fitness import RealFitness, Trial
-from envs.counting import counting_spec
-from envs.vector import make_slots
-from rollouts.run import Job, Outcome, Runner
-from rollouts.workers import SerialPool
+from frmdn.controller.fitness import RealFitness, Trial
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.counting import counting_spec
+from frmdn.rollouts.job import Job, Outcome
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import SerialPool
 
 LENGTH = 5
 

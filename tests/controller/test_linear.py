@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from controller.linear import LinearController
+from frmdn.controller.linear import LinearController
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

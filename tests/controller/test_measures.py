@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from controller.evaluate import EvaluationReport, evaluate
-from controller.measures import names, summarise, wilson
-from envs.counting import counting_spec
-from envs.measure import Measure
-from envs.spec import EnvSpec
-from rollouts.policy import RandomPolicy
+from frmdn.controller.evaluate import EvaluationReport, evaluate
+from frmdn.controller.measures import names, summarise, wilson
+from frmdn.envs.measure import Measure
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.worlds.counting import counting_spec
+from frmdn.rollouts.policy import RandomPolicy
 
 STEPS = Measure("mean_steps", "steps", "mean", "steps taken")
 TOTAL = Measure("all_steps", "steps", "sum", "steps taken in all")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller.evolution import Evolution, SearchConfig
-from controller.replay import select
-from controller.transfer import rank_correlation, ranks
+from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.replay import select
+from frmdn.controller.transfer import rank_correlation, ranks
 
 
 def test_ties_share_their_rank() -> None:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from envs import Step, get_spec, make_slots
+from frmdn.envs import Step, get_spec, make_slots
 
 pytestmark = pytest.mark.skipif(find_spec("envpool") is None, reason="EnvPool is not installed")
 CAR = get_spec("CarRacing-v3")

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs import Failure, counting_spec, make_slots, read_frame
+from frmdn.envs import Failure, counting_spec, make_slots, read_frame
 
 ZERO = np.zeros(2, np.float32)
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.doom import TakeCover, take_cover_spec
-from envs.errors import MissingExtra
-from envs.spec import get_spec
-from envs.vector import make_slots
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.errors import MissingExtra
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.doom import TakeCover, take_cover_spec
 
 needs_game = pytest.mark.skipif(find_spec("vizdoom") is None, reason="ViZDoom is not installed (extra doom)")
 SPEC = get_spec("VizdoomTakeCover-v1")

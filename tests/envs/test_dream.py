@@ -10,17 +10,18 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from agent.dream import Dream, DreamState, Noise
-from agent.memory import Memory, MemoryConfig
-from agent.seeds import derive, generator
-from agent.vision import ConvVAE, VisionConfig
-from controller.fitness import RealFitness
-from controller.linear import LinearController
-from envs import ActionCodec, get_spec
-from envs.dream import BLOCK, CHUNK, DreamEnv, DreamSlots
-from rollouts.policy import ControllerPolicy
-from rollouts.run import Job, Runner, run_episodes
-from rollouts.workers import SerialPool
+from frmdn.agent.dream import Dream, DreamState, Noise
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.seeds import derive, generator
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.controller.fitness import RealFitness
+from frmdn.controller.linear import LinearController
+from frmdn.envs import ActionCodec, get_spec
+from frmdn.envs.dream import BLOCK, CHUNK, DreamEnv, DreamSlots
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import ControllerPolicy
+from frmdn.rollouts.run import Runner, run_episodes
+from frmdn.rollouts.workers import SerialPool
 
 CAR = get_spec("CarRacing-v3")
 LATENT, HIDDEN, STARTS = 4, 8, 6

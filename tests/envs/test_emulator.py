@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from envs import emulator
-from envs.spec import get_spec
-from envs.super_mario_console import Console, _game_class, package
-from pipeline.cli import main
-from pipeline.emulator import compare
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.worlds import emulator
+from frmdn.envs.worlds.super_mario_console import Console, _game_class, package
+from frmdn.pipeline.commands.emulator import compare
+from frmdn.pipeline.commands.main import main
 
 first_generation = pytest.mark.skipif(not package().startswith("gym-super-mario-bros 7"), reason="needs nes-py 8")
 needs_build = pytest.mark.skipif(emulator.built() is None, reason="run frmdn emulator first, as make does")

@@ -6,8 +6,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs import CountingEnv, FrameEnv, FramePipe, WorldConfig, counting_spec, get_spec, read_frame
-from envs.spec import check_world
+from frmdn.envs import CountingEnv, FrameEnv, FramePipe, WorldConfig, counting_spec, get_spec, read_frame
+from frmdn.envs.catalogue import check_world
 
 
 def area(picture: np.ndarray, size: int) -> np.ndarray:

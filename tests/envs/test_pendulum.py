@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.pendulum import SIZE, angle, pendulum_spec, picture, scaled
-from envs.vector import make_slots
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.pendulum import SIZE, angle, pendulum_spec, picture, scaled
 
 
 def state(theta: np.ndarray | float, velocity: float = 0.0) -> np.ndarray:

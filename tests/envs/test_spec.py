@@ -12,7 +12,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from envs import ActionCodec, counting_spec, get_spec
+from frmdn.envs import ActionCodec, counting_spec, get_spec
 
 CAR = get_spec("CarRacing-v3")
 BOX = ActionCodec("box", low=(-2.0, 0.0), high=(2.0, 1.0), rest=(0.0, 0.25))

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.errors import MissingExtra
-from envs.options import WorldConfig
-from envs.spec import get_spec
-from envs.super_mario import ACTIONS, DEFAULTS, Journey, SuperMario, classic_reward, complete
-from envs.super_mario_console import Console, Status, _game_class, package
-from envs.vector import make_slots
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.errors import MissingExtra
+from frmdn.envs.options import WorldConfig
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.super_mario import ACTIONS, DEFAULTS, Journey, SuperMario, classic_reward, complete
+from frmdn.envs.worlds.super_mario_console import Console, Status, _game_class, package
 
 ROOT = Path(__file__).resolve().parents[2]
 missing = find_spec("gym_super_mario_bros") is None
@@ -80,8 +80,8 @@ def test_gymnasium_has_nothing_to_say_about_it():
 def test_the_package_is_met_in_silence_and_leaves_the_process_as_it_was():
     program = """
         import os, warnings
-        import envs.super_mario
-        from envs.super_mario_console import Console
+        import frmdn.envs.worlds.super_mario
+        from frmdn.envs.worlds.super_mario_console import Console
         before = dict(os.environ), list(warnings.filters)
         Console((1, 1)).close()
         assert before == (dict(os.environ), list(warnings.filters))

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs import CountingEnv, MissingExtra, available_backend, counting_spec, get_spec, make_slots, read_frame
+from frmdn.envs import CountingEnv, MissingExtra, available_backend, counting_spec, get_spec, make_slots, read_frame
 
 CAR = get_spec("CarRacing-v3")
 needs_envpool = pytest.mark.skipif(find_spec("envpool") is None, reason="EnvPool is not installed")

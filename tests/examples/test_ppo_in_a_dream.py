@@ -11,10 +11,10 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
-from agent.dream import Dream, DreamState
-from agent.memory import Memory, MemoryConfig
-from envs import get_spec
-from envs.dream import DreamEnv, DreamSlots
+from frmdn.agent.dream import Dream, DreamState
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.envs import get_spec
+from frmdn.envs.dream import DreamEnv, DreamSlots
 
 REASON = "stable_baselines3 is not installed, and frmdn does not need it: pip install stable-baselines3"
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "ppo_in_a_dream.py"

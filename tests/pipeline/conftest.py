@@ -13,7 +13,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
-from pipeline.cli import main
+from frmdn.pipeline.commands.main import main
 
 ENV = "Counting-v0"
 TINY = {

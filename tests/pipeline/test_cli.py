@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import cli, commands
-from pipeline.cli import main
-from pipeline.stages import STAGES
+from frmdn.pipeline.commands import main as cli
+from frmdn.pipeline.commands import settle, status
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.stages.table import STAGES
 
 HEAVY = ("torch", "ray", "gymnasium", "cma", "numpy", "rich", "h5py")
 
@@ -31,7 +32,7 @@ def failure(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     program = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom frmdn.pipeline.commands.main import main\n"
         "try: main(['--help'])\n"
         f"finally: assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)"
     )
@@ -44,7 +45,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 def test_status_and_a_finished_run_load_nothing_heavy(finished: Path) -> None:
     program = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom frmdn.pipeline.commands.main import main\n"
         f"assert main(['status', '--run', {str(finished)!r}, '--json']) == 0\n"
         f"assert main(['run', '--out', {str(finished)!r}]) == 0\n"
         f"assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)"
@@ -111,19 +112,19 @@ def test_exit_codes(
     def fail(options: object) -> int:
         raise error
 
-    monkeypatch.setattr(commands, "show_status", fail)
+    monkeypatch.setattr(status, "run", fail)
     assert main(["status", "--run", "x"]) == code
     assert text in capsys.readouterr().err
 
 
 def test_sigterm_ends_in_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(commands, "show_status", lambda options: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(status, "run", lambda options: signal.raise_signal(signal.SIGTERM))
     assert main(["status", "--run", "x"]) == 143
     assert "run the same command again" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
-    from envs.errors import MissingExtra
+    from frmdn.envs.errors import MissingExtra
 
     assert cli._is_users(MissingExtra("EnvPool", "fast", "backend 'envpool'"))
     assert not cli._is_users(ImportError("numpy"))
@@ -137,7 +138,7 @@ def test_an_extra_that_workers_miss_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "vizdoom" / "__init__.py").write_text("raise ImportError('not here')")
     words = ["run", "--env", "VizdoomTakeCover-v1", "--preset", "smoke", "--out", str(tmp_path / "run")]
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *words, "--workers", "1"],
+        [sys.executable, "-m", "frmdn", *words, "--workers", "1"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
@@ -157,5 +158,5 @@ def test_the_number_of_workers_follows_the_quota_of_the_container(monkeypatch: p
     found = {}
     for name, read in quotas.items():
         monkeypatch.setattr(Path, "read_text", read)
-        found[name] = commands.cores()
+        found[name] = settle.cores()
     assert found == {"300000 100000": 3, "max": 8}

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.cli import main
-from pipeline.files import read_json
-from pipeline.session import open_session
-from pipeline.stages import STAGES
-from pipeline.workspace import Workspace
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.files import read_json
+from frmdn.pipeline.session import open_session
+from frmdn.pipeline.stages.table import STAGES
+from frmdn.pipeline.workspace import Workspace
 
 KEYS = [
     "env",

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from envs.options import WorldConfig
-from envs.spec import get_spec
-from pipeline.config import RunConfig, differences, from_json, override, to_json
-from pipeline.presets import PRESETS, preset
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.options import WorldConfig
+from frmdn.pipeline.config import RunConfig, differences, from_json, override, to_json
+from frmdn.pipeline.presets import PRESETS, preset
 
 
 @pytest.fixture(scope="module")

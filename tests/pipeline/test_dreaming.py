@@ -14,24 +14,24 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from agent.memory import MemoryConfig
-from agent.seeds import episode_seeds
-from agent.vision import VisionConfig
-from controller.dreaming import DreamConfig
-from controller.evolution import SearchConfig
-from envs.options import WorldConfig
-from pipeline import running
-from pipeline.acting_stages import search_runner
-from pipeline.cli import main
-from pipeline.config import RoundsConfig, SequenceData, override, to_json
-from pipeline.files import read_json
-from pipeline.presets import PRESETS, WORLDS, preset
-from pipeline.session import open_session
-from pipeline.stages import LATER, STAGES, fingerprints, table
-from pipeline.workspace import Workspace
-from rollouts.collect import CollectConfig
-from rollouts.run import Job
-from rollouts.workers import open_pool
+from frmdn.agent.memory import MemoryConfig
+from frmdn.agent.seeds import episode_seeds
+from frmdn.agent.vision import VisionConfig
+from frmdn.controller.dreaming import DreamConfig
+from frmdn.controller.evolution import SearchConfig
+from frmdn.envs.options import WorldConfig
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.config import RoundsConfig, SequenceData, override, to_json
+from frmdn.pipeline.files import read_json
+from frmdn.pipeline.presets import PRESETS, WORLDS, preset
+from frmdn.pipeline.session import open_session
+from frmdn.pipeline.stages import running
+from frmdn.pipeline.stages.acting import search_runner
+from frmdn.pipeline.stages.table import LATER, STAGES, fingerprints, table
+from frmdn.pipeline.workspace import Workspace
+from frmdn.rollouts.collect import CollectConfig
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.workers import open_pool
 
 DREAM = ("--in", "dream", "--rounds", "2", "--check-every", "1", "--ensemble", "2", "--horizon", "6")
 MORE = {
@@ -265,7 +265,7 @@ def test_settings_that_nothing_was_made_with_need_no_replacing(tiny: Words, fini
 
 @pytest.fixture(scope="module")
 def plain() -> dict[str, Any]:
-    from envs.spec import get_spec
+    from frmdn.envs.catalogue import get_spec
 
     return to_json(preset("smoke", get_spec("CarRacing-v3")))
 
@@ -312,7 +312,7 @@ def test_the_table_of_a_round_lacks_what_the_run_does_once(plain: dict[str, Any]
 
 
 def test_presets_that_dream_do_so() -> None:
-    from envs.spec import get_spec
+    from frmdn.envs.catalogue import get_spec
 
     car = preset("quick-dream", get_spec("CarRacing-v3"))
     assert car.dream.world == "dream" and car.rounds.count > 1 and car.search.validate_every > 0

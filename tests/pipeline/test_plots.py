@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline import plots
-from pipeline.video import DriveRecord
+from frmdn.pipeline.report import plots
+from frmdn.pipeline.report.drive import DriveRecord
 
 VISION = [
     {"step": 10 * i, "loss": 90.0 / i, "reconstruction": 60.0 / i, "kl": 16.0, "seconds": float(i)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.progress import Progress, duration
+from frmdn.pipeline.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

@@ -6,10 +6,10 @@ import shlex
 
 import pytest
 
-from envs import get_spec
-from pipeline.config import override, to_json
-from pipeline.presets import PRESETS, preset
-from pipeline.recipe import command
+from frmdn.envs import get_spec
+from frmdn.pipeline.config import override, to_json
+from frmdn.pipeline.presets import PRESETS, preset
+from frmdn.pipeline.recipe import command
 
 PLAIN = {name: to_json(preset(name, get_spec("CarRacing-v3"), 3)) for name in PRESETS}
 

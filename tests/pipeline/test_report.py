@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from agent.agent import Agent, AgentConfig
-from agent.vision import ConvVAE, VisionConfig
-from controller.linear import LinearController
-from envs import get_spec
-from pipeline import page
-from pipeline.files import read_json, write_json
-from pipeline.findings import read_findings
-from pipeline.report import write_report
-from pipeline.video import DriveRecord
-from pipeline.workspace import Workspace
+from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.controller.linear import LinearController
+from frmdn.envs import get_spec
+from frmdn.pipeline.files import read_json, write_json
+from frmdn.pipeline.report import page
+from frmdn.pipeline.report.drive import DriveRecord
+from frmdn.pipeline.report.findings import read_findings
+from frmdn.pipeline.report.write import write_report
+from frmdn.pipeline.workspace import Workspace
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.files import read_json
+from frmdn.pipeline.files import read_json
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ TIMES = ("seconds", "per_second", "steps_per_second")  # the only figures that m
 
 
 def command(folder: Path, workers: int) -> list[str]:
-    words = [sys.executable, "-m", "pipeline.cli", "run", "--env", "CarRacing-v3", "--preset", "smoke"]
+    words = [sys.executable, "-m", "frmdn", "run", "--env", "CarRacing-v3", "--preset", "smoke"]
     words += ["--seed", "5", "--workers", str(workers), "--out", str(folder)]
     for key, value in SETTINGS.items():
         words += ["--set", f"{key}={value}"]

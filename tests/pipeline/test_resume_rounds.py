@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.files import read_json
-from pipeline.workspace import Workspace
+from frmdn.pipeline.files import read_json
+from frmdn.pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import sys
 import gymnasium
-from pipeline.cli import main
+from frmdn.pipeline.commands.main import main
 gymnasium.register("Counting-v0", entry_point="envs.counting:CountingEnv", max_episode_steps=10)
 sys.exit(main(sys.argv[1:]))
 """

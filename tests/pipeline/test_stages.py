@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from envs.spec import get_spec
-from pipeline.config import RunConfig, override, to_json
-from pipeline.presets import preset
-from pipeline.stages import BY_NAME, LATER, ROUNDS, STAGES, digest, fingerprints
+from frmdn.envs.catalogue import get_spec
+from frmdn.pipeline.config import RunConfig, override, to_json
+from frmdn.pipeline.presets import preset
+from frmdn.pipeline.stages.table import BY_NAME, LATER, ROUNDS, STAGES, digest, fingerprints
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline import statespace_control, statespace_seed
-from pipeline.cli import main
-from pipeline.files import History
-from pipeline.statespace import StateSpaceSettings, override
-from pipeline.statespace_seed import r_squared
-from pipeline.weights import load
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.files import History
+from frmdn.pipeline.statespace import control, seed
+from frmdn.pipeline.statespace.seed import r_squared
+from frmdn.pipeline.statespace.settings import StateSpaceSettings, override
+from frmdn.pipeline.weights import load
 
 SMALL = ["updates=6", "train=12", "validation=4", "test=6", "length=8", "batch=6"]
 
@@ -58,7 +58,7 @@ def test_killed_within_a_seed_it_goes_on_to_the_same_weights(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("LOG_EVERY", 1), ("CHECKPOINT_EVERY", 2), ("VALIDATE_EVERY", 2)):
-        monkeypatch.setattr(statespace_seed, name, value)
+        monkeypatch.setattr(seed, name, value)
     whole = run(capsys, tmp_path / "whole")
     append = History.append
 
@@ -89,10 +89,10 @@ def test_pixels_make_a_filmstrip(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_controller_is_evolved_in_the_dream_and_played(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = statespace_control.SearchConfig(population=4, episodes=2, generations=2, sigma=0.5, validate_every=0)
-    monkeypatch.setattr(statespace_control, "SEARCH", small)
-    monkeypatch.setattr(statespace_control, "EPISODES", 4)
-    monkeypatch.setattr(statespace_control, "SHOWN", 2)
+    small = control.SearchConfig(population=4, episodes=2, generations=2, sigma=0.5, validate_every=0)
+    monkeypatch.setattr(control, "SEARCH", small)
+    monkeypatch.setattr(control, "EPISODES", 4)
+    monkeypatch.setattr(control, "SHOWN", 2)
     found = run(capsys, tmp_path, "--control")["control"]
     assert found["real"]["dreamt"]["episodes"] == 4 and found["real"]["random"]["mean"] < -300
     assert (tmp_path / "control" / "control.png").stat().st_size > 1000

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import main
-from pipeline.files import read_json
-from pipeline.workspace import Workspace
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.files import read_json
+from frmdn.pipeline.workspace import Workspace
 
 missing = find_spec("gym_super_mario_bros") is None
 TINY = {

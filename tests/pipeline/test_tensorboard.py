@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.tensorboard import TensorBoardLog
+from frmdn.pipeline.report.tensorboard import TensorBoardLog
 
 LINES = [
     {"step": 10, "loss": 2.0, "kl": 1.0},

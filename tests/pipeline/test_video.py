@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.agent import Agent, AgentConfig
-from agent.memory import Memory, MemoryConfig
-from agent.vision import ConvVAE, VisionConfig
-from controller.linear import LinearController
-from envs import get_spec
-from envs.counting import counting_spec
-from envs.measure import Measure
-from pipeline.panels import compose, enlarge
-from pipeline.video import DriveRecord, poster, read_video, record_agent, save_drive, write_video
+from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.controller.linear import LinearController
+from frmdn.envs import get_spec
+from frmdn.envs.measure import Measure
+from frmdn.envs.worlds.counting import counting_spec
+from frmdn.pipeline.report.drive import DriveRecord
+from frmdn.pipeline.report.film import poster, read_video, record_agent, save_drive, write_video
+from frmdn.pipeline.report.panels import compose, enlarge
 
 
 def make_record(steps: int = 40, memory: bool = True) -> DriveRecord:

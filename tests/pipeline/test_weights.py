@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from agent.training import TrainingState
-from pipeline.weights import (
+from frmdn.agent.training import TrainingState
+from frmdn.pipeline.weights import (
     load_checkpoint,
     load_model,
     load_state,

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from envs.spec import get_spec
-from pipeline.config import override, to_json
-from pipeline.files import read_json, write_json
-from pipeline.presets import preset
-from pipeline.stages import BY_NAME, STAGES, fingerprints
-from pipeline.workspace import Workspace
+from frmdn.envs.catalogue import get_spec
+from frmdn.pipeline.config import override, to_json
+from frmdn.pipeline.files import read_json, write_json
+from frmdn.pipeline.presets import preset
+from frmdn.pipeline.stages.table import BY_NAME, STAGES, fingerprints
+from frmdn.pipeline.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_damaged_marker_is_named(workspace: Workspace) -> None:
 
 def test_another_process_is_kept_out_and_told_who_is_in(workspace: Workspace) -> None:
     program = (
-        "import sys; from pipeline.workspace import Workspace; w = Workspace(sys.argv[1])\n"
+        "import sys; from frmdn.pipeline.workspace import Workspace; w = Workspace(sys.argv[1])\n"
         "with w.lock(): print('in', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(workspace.root)]

@@ -9,11 +9,11 @@ import psutil
 import pytest
 import torch
 
-from agent.batch import SequenceBatch
-from rollouts.batches import FrameBatches, LatentBatches, split
-from rollouts.episode import Episode, StoreError, encode_episode
-from rollouts.latents import Latents, LatentStore
-from rollouts.store import EpisodeStore
+from frmdn.agent.batch import SequenceBatch
+from frmdn.rollouts.batches import FrameBatches, LatentBatches, split
+from frmdn.rollouts.episodes.episode import Episode, StoreError, encode_episode
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.latents import Latents, LatentStore
 
 LENGTHS = (3, 50, 9, 200, 31)
 

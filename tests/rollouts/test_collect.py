@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.seeds import episode_seeds
-from envs.counting import Failure, counting_spec, read_frame
-from envs.spec import EnvSpec
-from rollouts.collect import CollectConfig, collect, named_policy
-from rollouts.run import Job, Outcome
-from rollouts.store import EpisodeStore, StoreError
+from frmdn.agent.seeds import episode_seeds
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.worlds.counting import Failure, counting_spec, read_frame
+from frmdn.rollouts.collect import CollectConfig, collect, named_policy
+from frmdn.rollouts.episodes.store import EpisodeStore, StoreError
+from frmdn.rollouts.job import Job, Outcome
 
 played: list[int] = []  # seeds of the episodes started in this process
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from rollouts.episode import Episode, StoreError, decode_episode, encode_episode
+from frmdn.rollouts.episodes.episode import Episode, StoreError, decode_episode, encode_episode
 
 
 def make(steps: int = 40, seed: int = 7, **changes: Any) -> Episode:

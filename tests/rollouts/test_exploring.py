@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from agent.agent import Agent
-from agent.memory import Memory, MemoryConfig
-from agent.vision import ConvVAE, VisionConfig
-from controller.linear import LinearController
-from envs import ActionCodec, get_spec
-from rollouts.exploring import ExploringPolicy
-from rollouts.policy import AgentPolicy
-from rollouts.run import Job
+from frmdn.agent.agent import Agent
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.controller.linear import LinearController
+from frmdn.envs import ActionCodec, get_spec
+from frmdn.rollouts.exploring import ExploringPolicy
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import AgentPolicy
 
 CAR = get_spec("CarRacing-v3").action
 CHOICE = ActionCodec("discrete", n=4)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rollouts.episode import Episode, encode_episode
-from rollouts.joined import JoinedEpisodes, JoinedLatents
-from rollouts.latents import Latents, LatentStore
-from rollouts.store import EpisodeStore
+from frmdn.rollouts.episodes.episode import Episode, encode_episode
+from frmdn.rollouts.episodes.joined import JoinedEpisodes, JoinedLatents
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.latents import Latents, LatentStore
 
 
 def latents(steps: int, value: float) -> Latents:

@@ -10,9 +10,9 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from rollouts.episode import Episode, StoreError, encode_episode
-from rollouts.latents import Latents, LatentStore, encode, encode_store, identity
-from rollouts.store import EpisodeStore
+from frmdn.rollouts.episodes.episode import Episode, StoreError, encode_episode
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.latents import Latents, LatentStore, encode, encode_store, identity
 
 
 class Mean(nn.Module):

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.batch import SequenceBatch
-from agent.seeds import episode_seeds
-from envs.counting import counting_spec, read_frame
-from rollouts.batches import FrameBatches, LatentBatches, split
-from rollouts.collect import CollectConfig, collect
-from rollouts.latents import LatentStore, encode_store
-from rollouts.store import EpisodeStore
+from frmdn.agent.batch import SequenceBatch
+from frmdn.agent.seeds import episode_seeds
+from frmdn.envs.worlds.counting import counting_spec, read_frame
+from frmdn.rollouts.batches import FrameBatches, LatentBatches, split
+from frmdn.rollouts.collect import CollectConfig, collect
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.latents import LatentStore, encode_store
 
 EPISODES, LENGTH, SEED = 9, 23, 11
 

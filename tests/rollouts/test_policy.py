@@ -9,13 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.agent import Agent, AgentConfig
-from agent.memory import Memory, MemoryConfig
-from agent.vision import ConvVAE, VisionConfig
-from controller.linear import LinearController
-from envs.spec import ActionCodec, get_spec
-from rollouts.policy import REACH, AgentPolicy, BrownianPolicy, HeldPolicy, RandomLinearPolicy, RandomPolicy, grey_cells
-from rollouts.run import Job
+from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.controller.linear import LinearController
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.spec import ActionCodec
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import (
+    REACH,
+    AgentPolicy,
+    BrownianPolicy,
+    HeldPolicy,
+    RandomLinearPolicy,
+    RandomPolicy,
+    grey_cells,
+)
 
 BOX = ActionCodec("box", (-1.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.5, 0.0))
 DISCRETE = ActionCodec("discrete", n=5)

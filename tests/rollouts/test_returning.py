@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.seeds import episode_seeds
-from envs import get_spec
-from envs.counting import counting_spec, read_frame
-from envs.vector import make_slots
-from rollouts.collect import CollectConfig, collect
-from rollouts.episode import Episode, Origin, StoreError, decode_episode, encode_episode
-from rollouts.policy import BrownianPolicy, RandomPolicy
-from rollouts.returning import FRONT, WAVE, Returning, waves
-from rollouts.run import Job, Runner
-from rollouts.store import EpisodeStore
+from frmdn.agent.seeds import episode_seeds
+from frmdn.envs import get_spec
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.counting import counting_spec, read_frame
+from frmdn.rollouts.collect import CollectConfig, collect
+from frmdn.rollouts.episodes.episode import Episode, Origin, StoreError, decode_episode, encode_episode
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import BrownianPolicy, RandomPolicy
+from frmdn.rollouts.returning import FRONT, WAVE, Returning, waves
+from frmdn.rollouts.run import Runner
 
 LENGTH = 40
 EPISODES = 3 * WAVE

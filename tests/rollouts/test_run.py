@@ -9,12 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import rollouts.run
-from envs.counting import Failure, counting_spec, read_frame
-from envs.spec import ActionCodec
-from envs.vector import make_slots
-from rollouts.policy import BrownianPolicy, RandomLinearPolicy
-from rollouts.run import Job, Runner, StallRule, run_episodes
+import frmdn.rollouts.run
+from frmdn.envs.spec import ActionCodec
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.counting import Failure, counting_spec, read_frame
+from frmdn.rollouts.job import Job, StallRule
+from frmdn.rollouts.policy import BrownianPolicy, RandomLinearPolicy
+from frmdn.rollouts.run import Runner, run_episodes
 
 CODEC = ActionCodec("box", (-1.0, 0.0), (1.0, 2.0), (0.0, 1.0))
 
@@ -187,7 +188,7 @@ def test_the_stall_count_starts_anew_with_each_episode():
 
 @pytest.mark.parametrize("capacity", [4, 1024])
 def test_recording_keeps_every_frame_action_and_reward(monkeypatch, capacity):
-    monkeypatch.setattr(rollouts.run, "FIRST_CAPACITY", capacity)  # 4: the tape must grow, and keep what it has
+    monkeypatch.setattr(frmdn.rollouts.run, "FIRST_CAPACITY", capacity)  # 4: the tape must grow, and keep what it has
     spec = counting_spec(11)
     runner = Runner(make_slots(spec, 3), BrownianPolicy(spec.action), record=lambda episode: episode)
     outcomes = list(run_episodes(runner, jobs(7, first=500)))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollouts.episode import Episode, encode_episode
-from rollouts.store import EpisodeStore, StoreError
+from frmdn.rollouts.episodes.episode import Episode, encode_episode
+from frmdn.rollouts.episodes.store import EpisodeStore, StoreError
 
 
 def make(seed: int, steps: int = 20) -> Episode:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from agent.state_space import Trajectories
-from envs.pendulum import pendulum_spec, picture
-from envs.spec import ActionCodec
-from envs.vector import make_slots
-from rollouts.collect import CollectConfig, collect
-from rollouts.episode import Episode, decode_episode, encode_episode
-from rollouts.policy import OrnsteinUhlenbeckPolicy
-from rollouts.run import Job
-from rollouts.store import EpisodeStore
-from rollouts.trajectories import TrajectoryBatches, read_trajectories
+from frmdn.agent.state_space import Trajectories
+from frmdn.envs.spec import ActionCodec
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.pendulum import pendulum_spec, picture
+from frmdn.rollouts.collect import CollectConfig, collect
+from frmdn.rollouts.episodes.episode import Episode, decode_episode, encode_episode
+from frmdn.rollouts.episodes.store import EpisodeStore
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import OrnsteinUhlenbeckPolicy
+from frmdn.rollouts.trajectories import TrajectoryBatches, read_trajectories
 
 BOX = ActionCodec("box", low=(-2.0,), high=(2.0,), rest=(0.0,))
 

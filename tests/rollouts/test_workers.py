@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.counting import Failure, counting_spec
-from envs.errors import MissingExtra
-from envs.vector import make_slots
-from rollouts.host import check_code, host_class
-from rollouts.policy import BrownianPolicy
-from rollouts.run import Job, Runner
-from rollouts.workers import RayPool, SerialPool, WorkerError, open_pool
+from frmdn.envs.errors import MissingExtra
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.counting import Failure, counting_spec
+from frmdn.rollouts.host import check_code, host_class
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import BrownianPolicy
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import RayPool, SerialPool, WorkerError, open_pool
 
 SLOTS = 3
 
@@ -88,8 +89,8 @@ def test_numbers_of_workers_that_make_no_sense_are_refused():
 
 def test_other_code_in_a_worker_is_refused():
     here = host_class()().survey()
-    assert Path(here["origins"]["rollouts"]).is_file() and here["pid"] == os.getpid()
-    moved = {**here, "origins": {"envs": "/elsewhere/envs/__init__.py"}}
+    assert Path(here["origins"]["frmdn.rollouts"]).is_file() and here["pid"] == os.getpid()
+    moved = {**here, "origins": {"frmdn.envs": "/elsewhere/envs/__init__.py"}}
     check_code(here, moved)  # the same code in another place will do
     with pytest.raises(WorkerError, match=r"elsewhere.*install the same frmdn"):
         check_code(here, {**moved, "code": "0"})
@@ -171,7 +172,7 @@ def test_a_users_mistake_in_making_a_runner_is_told_as_without_workers(error):
     def make():
         import sys
 
-        from envs.doom import take_cover_spec
+        from frmdn.envs.worlds.doom import take_cover_spec
 
         if error is not None:
             raise error
@@ -213,28 +214,28 @@ def test_a_silent_worker_fails_the_run():
 
 @pytest.mark.ray
 def test_another_package_of_the_same_name_in_the_folder_does_no_harm(tmp_path):
-    """Ray puts the driver's folder in front of its workers' path; the driver's own packages must win."""
+    """Ray puts the driver's folder in front of its workers' path; ours have one name that is not in it."""
     for name in ("envs", "rollouts", "agent"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text("raise ImportError('the wrong package')")
-    root = Path(host_class()().survey()["origins"]["rollouts"]).parents[1]
-    (tmp_path / "job").mkdir()
+        (tmp_path / "job" / name).mkdir(parents=True)
+        (tmp_path / "job" / name / "__init__.py").write_text("raise ImportError('the wrong package')")
     (tmp_path / "job" / "main.py").write_text(SCRIPT)
     done = subprocess.run(
-        [sys.executable, tmp_path / "job" / "main.py", root], cwd=tmp_path, capture_output=True, text=True, timeout=200
+        [sys.executable, tmp_path / "job" / "main.py"],
+        cwd=tmp_path / "job",
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert done.stdout.strip() == "4", done.stderr
 
 
 SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from functools import partial
-from envs.counting import counting_spec
-from envs.vector import make_slots
-from rollouts.policy import RandomPolicy
-from rollouts.run import Job, Runner
-from rollouts.workers import RayPool
+from frmdn.envs.worlds.counting import counting_spec
+from frmdn.envs.vector import make_slots
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import RandomPolicy
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import RayPool
 
 spec = counting_spec(3)
 with RayPool(lambda: Runner(make_slots(spec, 2), RandomPolicy(spec.action)), 1) as pool:

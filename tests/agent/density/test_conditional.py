@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agent.density import Chain, ConditionalDensity, Identity, MixtureHead, frmdn, mdn, rmdn
-from agent.density.catalogue import MODELS as CATALOGUE
-from agent.density.catalogue import TOLERANCE, build
-from agent.density.networks import MLP, Recurrent
+from frmdn.agent.density import Chain, ConditionalDensity, Identity, MixtureHead, frmdn, mdn, rmdn
+from frmdn.agent.density.catalogue import MODELS as CATALOGUE
+from frmdn.agent.density.catalogue import TOLERANCE, build
+from frmdn.agent.density.networks import MLP, Recurrent
 
 F64 = torch.float64
 NAMES = [

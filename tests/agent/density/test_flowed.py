@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.density import (
+from frmdn.agent.density import (
     Autoregressive,
     Chain,
     Coupling,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agent.density import (
+from frmdn.agent.density import (
     Autoregressive,
     Chain,
     Coupling,
@@ -23,7 +23,7 @@ from agent.density import (
     Standardize,
     couplings,
 )
-from agent.density.networks import MaskedMLP
+from frmdn.agent.density.networks import MaskedMLP
 
 F64 = torch.float64
 FEATURES = 3  # of the context

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from agent.density import Diagonal, FactorizedHead, FactorizedMixture, GaussianMixture, LowRank, MixtureHead
+from frmdn.agent.density import Diagonal, FactorizedHead, FactorizedMixture, GaussianMixture, LowRank, MixtureHead
 
 F64 = torch.float64
 HEADS: dict[str, Any] = {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from agent.density import Diagonal, FactorizedMixture, GaussianMixture, Linear, LowRank, SemiTied
+from frmdn.agent.density import Diagonal, FactorizedMixture, GaussianMixture, Linear, LowRank, SemiTied
 
 F64 = torch.float64
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from agent.density import Autoregressive, Coupling, SplineCoupling
-from agent.density.coupling import LOG_SCALE_BOUND
-from agent.density.flows import Flow
-from agent.density.spline import LOG_SLOPE_BOUND, SMALLEST_BIN, rational_quadratic
+from frmdn.agent.density import Autoregressive, Coupling, SplineCoupling
+from frmdn.agent.density.flows.coupling import LOG_SCALE_BOUND
+from frmdn.agent.density.flows.flow import Flow
+from frmdn.agent.density.flows.spline import LOG_SLOPE_BOUND, SMALLEST_BIN, rational_quadratic
 
 F64 = torch.float64
 SLOPE = 1e-3  # where zuko clips softly, and what is undone here

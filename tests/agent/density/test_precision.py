@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal
 
-from agent.density import Diagonal, FlowedDistribution, GaussianMixture, Linear, LowRank, Precision, SemiTied
-from agent.density.low_rank import FACTOR_BOUND
-from agent.density.precision import bounded
+from frmdn.agent.density import Diagonal, FlowedDistribution, GaussianMixture, Linear, LowRank, Precision, SemiTied
+from frmdn.agent.density.low_rank import FACTOR_BOUND
+from frmdn.agent.density.precision import bounded
 
 
 def parts(event: int, rank: int, batch: tuple[int, ...] = (3,), components: int = 4) -> tuple[Tensor, ...]:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from agent.state_space import StateSpace, StateSpaceConfig, Trajectories
-from agent.state_space.emission import FLOOR, PACE, START
-from agent.state_space.recognition import StepRecognition
-from agent.training import FitConfig, fit
+from frmdn.agent.state_space import StateSpace, StateSpaceConfig, Trajectories
+from frmdn.agent.state_space.emission import FLOOR, PACE, START
+from frmdn.agent.state_space.recognition import StepRecognition
+from frmdn.agent.training import FitConfig, fit
 
 D, A, T = 2, 1, 5
 CLOSE = 0.2  # nats per trajectory of 6 observations

@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 import torch
 
-from agent.state_space import StateSpace, StateSpaceConfig, Trajectories
-from agent.state_space.model import Variant
-from agent.training import FitConfig, TrainingState, fit
+from frmdn.agent.state_space import StateSpace, StateSpaceConfig, Trajectories
+from frmdn.agent.state_space.model import Variant
+from frmdn.agent.training import FitConfig, TrainingState, fit
 
 VARIANTS = get_args(Variant)
 B, T = 4, 6

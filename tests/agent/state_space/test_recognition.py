@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from agent.density import Chain
-from agent.state_space.recognition import Flowed, Gaussian, InitialRecognition, StepFlow, TrajectoryFlow
+from frmdn.agent.density import Chain
+from frmdn.agent.state_space.recognition import Flowed, Gaussian, InitialRecognition, StepFlow, TrajectoryFlow
 
 W = 3
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agent.state_space import GaussianTransition, LocallyLinear, Step
+from frmdn.agent.state_space import GaussianTransition, LocallyLinear, Step
 
 B, Z, A, W, M = 5, 4, 2, 3, 6
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agent.dream import Dream
-from agent.state_space import StateSpace, StateSpaceAgent, StateSpaceConfig, StateSpaceWorld
-from controller.linear import LinearController
+from frmdn.agent.dream import Dream
+from frmdn.agent.state_space import StateSpace, StateSpaceAgent, StateSpaceConfig, StateSpaceWorld
+from frmdn.controller.linear import LinearController
 
 
 def model(variant: str = "dvbf", **changes: int | str) -> StateSpace:

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rollouts.latents import Latents, LatentStore
-from rollouts.sources import Source
-from rollouts.sources.audio import Clips
-from rollouts.sources.speech import speech
-from rollouts.sources.toy import inverse_sine
+from frmdn.rollouts.latents import Latents, LatentStore
+from frmdn.rollouts.sources import Source
+from frmdn.rollouts.sources.audio import Clips
+from frmdn.rollouts.sources.speech import speech
+from frmdn.rollouts.sources.toy import inverse_sine
 
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Source:
     """The inverse sine with few points, also for the command line."""
     source = inverse_sine((256, 64, 128))
-    monkeypatch.setattr("rollouts.sources.toy.inverse_sine", lambda: source)
+    monkeypatch.setattr("frmdn.rollouts.sources.toy.inverse_sine", lambda: source)
     return source
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli import main
-from pipeline.density import run as run_module
-from pipeline.density.options import COMPARED, DATA, MODELS, SLIDES
-from rollouts.sources import Source
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.density import run as run_module
+from frmdn.pipeline.density.names import COMPARED, DATA, MODELS, SLIDES
+from frmdn.rollouts.sources import Source
 
 SMALL = ["--components", "2", "--hidden", "4"]
 
@@ -35,7 +35,9 @@ def failure(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_compare_leaves_results_and_pictures_and_grows(
     toy: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.density.commands.slides_recipe", lambda epoch: run_module.Recipe(None, 4, checks=2))
+    monkeypatch.setattr(
+        "frmdn.pipeline.commands.density.slides_recipe", lambda epoch: run_module.Recipe(None, 4, checks=2)
+    )
     words = ["density", "compare", "--data", "inverse-sine", "--steps", "4", "--out", str(tmp_path), "--json", *SMALL]
     assert main([*words, "--models", "rmdn", "mdn", "--seeds", "2"]) == 0
     (record,) = json.loads(capsys.readouterr().out)
@@ -75,9 +77,9 @@ def test_other_settings_in_the_same_folder_are_refused(
 
 
 def test_fit_and_hear(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollouts.sources.synthesis import synthetic_speech
+    from frmdn.rollouts.sources.synthesis import synthetic_speech
 
-    monkeypatch.setattr("rollouts.sources.speech.synthetic_speech", lambda: synthetic_speech(4, 0.6))
+    monkeypatch.setattr("frmdn.rollouts.sources.speech.synthetic_speech", lambda: synthetic_speech(4, 0.6))
     run, voice = str(tmp_path / "run"), tmp_path / "out" / "voice.wav"
     words = ["density", "fit", "--data", "speech", "--model", "frmdn-diagonal", "--steps", "2", "--out", run, "--json"]
     assert main([*words, *SMALL]) == 0
@@ -144,7 +146,7 @@ def test_a_wrong_command_line_exits_with_2(words: list[str]) -> None:
 
 def test_help_names_all_data_and_models_and_loads_nothing_heavy() -> None:
     program = (
-        "import sys\nfrom pipeline.cli import main\n"
+        "import sys\nfrom frmdn.pipeline.commands.main import main\n"
         "try: main(['density', 'compare', '--help'])\n"
         "finally: assert not {'torch', 'numpy', 'matplotlib', 'rich'} & set(sys.modules)"
     )
@@ -155,6 +157,6 @@ def test_help_names_all_data_and_models_and_loads_nothing_heavy() -> None:
 
 
 def test_the_words_are_those_of_the_catalogue() -> None:
-    from agent.density.catalogue import MODELS as CATALOGUE
+    from frmdn.agent.density.catalogue import MODELS as CATALOGUE
 
     assert tuple(CATALOGUE) == MODELS and set(COMPARED) < set(DATA)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.density.measure import nll_per_dim
-from pipeline.density.model import config_for, new_model
-from rollouts.sources import Source, Steps, whole_batches
-from rollouts.sources.latents import latents
+from frmdn.pipeline.density.measure import nll_per_dim
+from frmdn.pipeline.density.model import config_for, new_model
+from frmdn.rollouts.sources import Source, Steps, whole_batches
+from frmdn.rollouts.sources.latents import latents
 
 
 def test_the_jacobian_is_subtracted_once_per_step(voices: Source) -> None:
@@ -34,7 +34,7 @@ def test_padding_counts_for_nothing(latent_folder: Path, monkeypatch: pytest.Mon
     (batch,) = whole_batches(source, "train", 0)
     assert not batch.mask.all()
     loss = model.loss(batch).parts["nll_per_dim"]
-    monkeypatch.setattr("rollouts.sources.segments.TOKENS", 1)  # one sequence a batch: no padding
+    monkeypatch.setattr("frmdn.rollouts.sources.segments.TOKENS", 1)  # one sequence a batch: no padding
     assert nll_per_dim(model, source, "train") == pytest.approx(together, abs=1e-5)
     assert float(loss) == pytest.approx(together, abs=1e-5)
 

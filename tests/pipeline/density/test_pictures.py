@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.density.model import config_for, new_model
-from pipeline.density.pictures import RANGE, spectrograms, toy_densities
-from pipeline.density.plots import learning_curves, seed_curves
-from pipeline.density.sample import Draw, dream, generate, real_sequences
-from rollouts.sources import Source, whole_batches
-from rollouts.sources.latents import latents
+from frmdn.pipeline.density.model import config_for, new_model
+from frmdn.pipeline.density.pictures import RANGE, spectrograms, toy_densities
+from frmdn.pipeline.density.plots import learning_curves, seed_curves
+from frmdn.pipeline.density.sample import Draw, dream, generate, real_sequences
+from frmdn.rollouts.sources import Source, whole_batches
+from frmdn.rollouts.sources.latents import latents
 
 
 def test_curves_of_seeds_meet_on_one_axis() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.density.results import beats, read_results, rows, store, summarise
-from rollouts.sources import Source
+from frmdn.pipeline.density.results import beats, read_results, rows, store, summarise
+from frmdn.rollouts.sources import Source
 
 
 def result(nll: float, seconds: float = 2.0) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.density.data import Data
-from pipeline.density.measure import nll_per_dim
-from pipeline.density.model import config_for
-from pipeline.density.options import MODELS
-from pipeline.density.run import Plan, Run, open_run
-from pipeline.density.schedule import Recipe, slides_recipe
-from pipeline.files import read_json, write_bytes
-from pipeline.weights import load
-from rollouts.sources import Source
+from frmdn.pipeline.density.data import Data
+from frmdn.pipeline.density.measure import nll_per_dim
+from frmdn.pipeline.density.model import config_for
+from frmdn.pipeline.density.names import MODELS
+from frmdn.pipeline.density.run import Plan, Run, open_run
+from frmdn.pipeline.density.schedule import Recipe, slides_recipe
+from frmdn.pipeline.files import read_json, write_bytes
+from frmdn.pipeline.weights import load
+from frmdn.rollouts.sources import Source
 
 STEPS = Recipe(budget=None, steps=12, checks=4)
 
@@ -86,7 +86,9 @@ def test_a_budget_of_seconds_is_spent_in_training_and_counted_over_kills(
     toy: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = itertools.count()
-    monkeypatch.setattr("pipeline.density.schedule._now", lambda: (0.002 * next(ticks), 0.0))  # each look costs 2 ms
+    monkeypatch.setattr(
+        "frmdn.pipeline.density.schedule._now", lambda: (0.002 * next(ticks), 0.0)
+    )  # each look costs 2 ms
     recipe = Recipe(budget=0.4, checks=4)
     with pytest.raises(Killed):
         Run(tmp_path, toy, plan(toy, recipe=recipe)).finish(killer(2))
@@ -127,7 +129,7 @@ def test_a_run_that_diverges_keeps_its_best_and_says_so(
             raise FloatingPointError("loss nan is not finite at step 3")
         return fit(*args, **options)
 
-    from pipeline.density import run as module
+    from frmdn.pipeline.density import run as module
 
     fit = module.fit
     monkeypatch.setattr(module, "fit", fails)
@@ -171,7 +173,7 @@ def test_every_model_takes_one_dimension(model: str, toy: Source, tmp_path: Path
 
 
 def test_equal_seeds_give_equal_batches_to_all_models(toy: Source, tmp_path: Path) -> None:
-    from pipeline.density.run import _Training
+    from frmdn.pipeline.density.run import _Training
 
     batches = [_Training(Run(tmp_path / m, toy, plan(toy, m))).batches(3).target for m in ("rmdn", "factorized")]
     assert torch.equal(*batches)
@@ -199,7 +201,7 @@ def test_a_kill_between_history_and_checkpoint_leaves_no_line_twice(
                 raise Killed
             write_bytes(path, data)
 
-        patch.setattr("pipeline.density.run.write_bytes", write)
+        patch.setattr("frmdn.pipeline.density.run.write_bytes", write)
         with pytest.raises(Killed):
             Run(tmp_path / "cut", toy, plan(toy)).finish(quiet)
     assert len(lines(tmp_path / "cut")) == 4

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pipeline.density import schedule
-from pipeline.density.schedule import FINAL, Recipe, Watch
+from frmdn.pipeline.density import schedule
+from frmdn.pipeline.density.schedule import FINAL, Recipe, Watch
 
 
 def test_the_watch_counts_training_only(monkeypatch: pytest.MonkeyPatch) -> None:

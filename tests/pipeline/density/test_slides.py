@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch.distributions import Normal
 
-from pipeline.density.measure import nll_per_dim
-from pipeline.density.model import ModelConfig, config_for, new_model
-from pipeline.density.schedule import Watch, slides_recipe
-from pipeline.density.slides import SquaredError
-from rollouts.sources import SegmentBatches, Source
+from frmdn.pipeline.density.measure import nll_per_dim
+from frmdn.pipeline.density.model import ModelConfig, config_for, new_model
+from frmdn.pipeline.density.schedule import Watch, slides_recipe
+from frmdn.pipeline.density.slides import SquaredError
+from frmdn.rollouts.sources import SegmentBatches, Source
 
 
 def test_the_parameters_of_the_slides() -> None:

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from agent.dream import Dream
-from agent.memory import Memory, MemoryConfig
-from agent.seeds import episode_seeds
-from agent.vision import ConvVAE, VisionConfig
-from pipeline.cli import main
-from pipeline.dreams.fidelity import OpenLoopPlan, cut, measure_open_loop
-from pipeline.dreams.film import Film
-from pipeline.dreams.reel import CHARTS, GAP, LEFT, TRACK, column, compose_film, draw_charts, reveal, stacked
-from pipeline.dreams.runs import search_temperature
-from pipeline.dreams.section import BEGIN, END
-from pipeline.video import LIMIT, read_video
-from rollouts.latents import Latents
+from frmdn.agent.dream import Dream
+from frmdn.agent.memory import Memory, MemoryConfig
+from frmdn.agent.seeds import episode_seeds
+from frmdn.agent.vision import ConvVAE, VisionConfig
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.dreams.fidelity import OpenLoopPlan, cut, measure_open_loop
+from frmdn.pipeline.dreams.film import Film
+from frmdn.pipeline.dreams.reel import CHARTS, GAP, LEFT, TRACK, column, compose_film, draw_charts, reveal, stacked
+from frmdn.pipeline.dreams.runs import search_temperature
+from frmdn.pipeline.dreams.section import BEGIN, END
+from frmdn.pipeline.report.film import LIMIT, read_video
+from frmdn.rollouts.latents import Latents
 
 REPORT = ("--controllers", "4", "--episodes", "1", "--dreams", "2", "--temperatures", "0.5,1.0", "--workers", "0")
 
@@ -49,7 +49,7 @@ class Oracle:
         self.latents = latents
 
     def initial(self, batch: int, device: object = None):  # type: ignore[no-untyped-def]
-        from agent.memory import MemoryState
+        from frmdn.agent.memory import MemoryState
 
         return MemoryState(torch.zeros(batch, 1), torch.zeros(batch, 1))
 
@@ -57,7 +57,7 @@ class Oracle:
         return type(state)(state.h + 1, state.c)
 
     def predict(self, h: torch.Tensor):  # type: ignore[no-untyped-def]
-        from agent.memory import Prediction
+        from frmdn.agent.memory import Prediction
 
         nothing = torch.zeros(len(h))
         return Prediction(self.Told(self.latents[:, int(h[0, 0])]), nothing, nothing)  # type: ignore[arg-type]

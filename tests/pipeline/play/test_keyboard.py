@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from envs.car_racing import car_racing_spec
-from envs.doom import take_cover_spec
-from envs.pendulum import pendulum_spec
-from envs.spec import ActionCodec
-from envs.super_mario import ACTIONS
-from pipeline.play.keyboard import Keyboard
+from frmdn.envs.spec import ActionCodec
+from frmdn.envs.worlds.car_racing import car_racing_spec
+from frmdn.envs.worlds.doom import take_cover_spec
+from frmdn.envs.worlds.pendulum import pendulum_spec
+from frmdn.envs.worlds.super_mario import ACTIONS
+from frmdn.pipeline.play.keyboard import Keyboard
 
 
 @pytest.mark.parametrize(

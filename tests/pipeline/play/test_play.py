@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from agent.seeds import episode_seeds
-from envs.counting import read_frame
-from envs.spec import get_spec
-from pipeline.cli import main
-from pipeline.play import game as games
-from pipeline.play.game import dream_game, pace, real_game
-from pipeline.play.window import Window
-from pipeline.session import open_session
-from pipeline.workspace import Workspace
+from frmdn.agent.seeds import episode_seeds
+from frmdn.envs.catalogue import get_spec
+from frmdn.envs.worlds.counting import read_frame
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.play import game as games
+from frmdn.pipeline.play.game import dream_game, pace, real_game
+from frmdn.pipeline.play.window import Window
+from frmdn.pipeline.session import open_session
+from frmdn.pipeline.workspace import Workspace
 
 pygame = pytest.importorskip("pygame")
 KEYS = {"escape": pygame.K_ESCAPE, "space": pygame.K_SPACE, "left": pygame.K_LEFT, "right": pygame.K_RIGHT}
@@ -178,7 +178,7 @@ def test_mistakes_end_in_one_line(
         monkeypatch.delenv(name, raising=False)
     if sys.platform == "linux":
         assert "(no display)" in failure(*words(finished))
-        monkeypatch.setattr("pipeline.play.window._has_display", lambda: True)  # SDL looks, and falls back
+        monkeypatch.setattr("frmdn.pipeline.play.window._has_display", lambda: True)  # SDL looks, and falls back
         assert "(no display)" in failure(*words(finished))
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert "pip install 'gymnasium[box2d]'" in failure(*words(finished, "--in", "reality"))
@@ -189,7 +189,7 @@ def test_mistakes_end_in_one_line(
 
 def test_the_agent_of_the_round_that_counts_plays(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`kept.json` of a finished run in rounds decides whose controller drives."""
-    from pipeline.play import commands
+    from frmdn.pipeline.commands import commands
 
     opened = []
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.errors import MissingExtra
-from rollouts.sources.audio import Clips, audio_folder, read_audio, resample
+from frmdn.envs.errors import MissingExtra
+from frmdn.rollouts.sources.audio import Clips, audio_folder, read_audio, resample
 
 sound = pytest.importorskip("soundfile")
 

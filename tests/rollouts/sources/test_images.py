@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from envs.errors import MissingExtra
-from rollouts.sources import SegmentBatches, whole_batches
-from rollouts.sources.images import images
-from rollouts.sources.pictures import read_cifar, read_idx, read_pictures
+from frmdn.envs.errors import MissingExtra
+from frmdn.rollouts.sources import SegmentBatches, whole_batches
+from frmdn.rollouts.sources.images import images
+from frmdn.rollouts.sources.pictures import read_cifar, read_idx, read_pictures
 
 
 def pictures(count: int, height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from rollouts.episode import StoreError
-from rollouts.latents import Latents, LatentStore
-from rollouts.sources import SegmentBatches, whole_batches
-from rollouts.sources.latents import latents
+from frmdn.rollouts.episodes.episode import StoreError
+from frmdn.rollouts.latents import Latents, LatentStore
+from frmdn.rollouts.sources import SegmentBatches, whole_batches
+from frmdn.rollouts.sources.latents import latents
 
 Z, A = 3, 2
 

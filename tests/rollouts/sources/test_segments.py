@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rollouts.sources import Held, SegmentBatches, Source, Steps, shifted, split_names, whole_batches
+from frmdn.rollouts.sources import Held, SegmentBatches, Source, Steps, shifted, split_names, whole_batches
 
 LENGTHS = [5, 17, 40, 3, 23]
 
@@ -72,7 +72,7 @@ def test_padding_is_masked_and_noise_is_new_at_every_step() -> None:
 
 
 def test_measuring_visits_every_sequence_once_with_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollouts.sources.segments.TOKENS", 30)
+    monkeypatch.setattr("frmdn.rollouts.sources.segments.TOKENS", 30)
     batches, again = (list(whole_batches(source(), "train", 7)) for _ in range(2))
     assert len(batches) > 1 and sorted(row for batch in batches for row in rows(batch)) == EVERY
     assert all(torch.equal(a.target, b.target) for a, b in zip(batches, again, strict=True))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from rollouts.sources import SegmentBatches, Source, whole_batches
-from rollouts.sources.audio import Clips
-from rollouts.sources.speech import FRAME, SEGMENT, speech
-from rollouts.sources.synthesis import SPEAKERS, speaker, synthesise, synthetic_speech
+from frmdn.rollouts.sources import SegmentBatches, Source, whole_batches
+from frmdn.rollouts.sources.audio import Clips
+from frmdn.rollouts.sources.speech import FRAME, SEGMENT, speech
+from frmdn.rollouts.sources.synthesis import SPEAKERS, speaker, synthesise, synthetic_speech
 
 
 def clips(sizes: list[int] | None = None) -> Clips:

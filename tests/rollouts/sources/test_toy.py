@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from rollouts.sources import SegmentBatches, whole_batches
-from rollouts.sources.toy import LIMIT, curve, inverse_sine, true_log_density
+from frmdn.rollouts.sources import SegmentBatches, whole_batches
+from frmdn.rollouts.sources.toy import LIMIT, curve, inverse_sine, true_log_density
 
 
 def test_the_true_density_integrates_to_one() -> None:

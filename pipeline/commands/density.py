@@ -1,0 +1,164 @@
+"""`frmdn density compare`, `fit` and `sample`: their arguments. What they do stands in the room of the densities."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..density.names import COMPARED, DATA, MODELS, SLIDES
+from .options import natural, positive, whole
+
+DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
+speech, pictures or the latents of a run folder, and measured by negative log likelihood (NLL) on held-out sequences.
+NLL is in nats per dimension; lower is better; it is negative where the density exceeds 1, and that is no fault."""
+TOP = """examples:
+  frmdn density compare --data inverse-sine --out results/density      the curve with several answers, in minutes
+  frmdn density fit --data speech --model frmdn-diagonal --budget 600 --out runs/voice
+  frmdn density sample --run runs/voice --out voice.wav                hear what it has learnt
+"""
+DATA_HELP = """data:
+  inverse-sine   points of a curve read the wrong way round: one x, up to five answers y
+  speech         frames of 200 samples at 16 kHz; --path a folder of WAV, FLAC, MP3 or SPHERE files
+                 (pip install 'frmdn[speech]'); without --path a built-in synthesiser of vowels and fricatives
+  images         rows of pictures; --path MNIST's IDX or CIFAR-10's binary files; without --path the digits
+                 of scikit-learn (pip install 'frmdn[images]')
+  latents        --path a run folder: what its vision sees, as posterior samples (latents-sampled) and as
+                 means (latents-mean)
+"""
+COMPARE = (
+    DATA_HELP
+    + f"""
+models (default: all):
+  factorized         one mixture per dimension (Ha's own code)
+  rmdn               LSTM and one joint mixture, diagonal: the baseline
+  rmdn-low-rank      its precisions D + U U^T
+  frmdn-*            behind two coupling blocks: diagonal, semi-tied, low-rank; spline instead of affine;
+                     conditional: flows that see the LSTM's state
+  {", ".join(SLIDES)}   on inverse-sine only: the networks of the MDN slides with 286 and 510 parameters, trained as
+                     there (RMSprop, batch 128, 200 epochs), whatever the budget
+
+Every model gets the same data, the same learning rate, and the same --budget of training time in seconds (validation
+and measuring not counted), with a cosine schedule over that time. What is measured on the test split is the state that
+did best on the validation split. DIR/density.json collects all data sets; DIR/<data>/ holds curves, pictures and
+weights. Kill it anywhere and call it again: finished runs stay, the run under way goes on after its last check.
+
+examples:
+  frmdn density compare --data images --seeds 5 --budget 60 --out results/density
+  frmdn density compare --data latents --path runs/car --models rmdn frmdn-diagonal --out results/density --json
+"""
+)
+FIT = (
+    DATA_HELP
+    + """
+Leaves model.safetensors, model.json, result.json and history.jsonl in DIR. Call it again after a kill: it goes on.
+
+examples:
+  frmdn density fit --data speech --path recordings --model frmdn-conditional --budget 3600 --out runs/voice
+  frmdn density fit --data latents-mean --path runs/car --model rmdn --steps 2000 --out runs/dream-density
+"""
+)
+SAMPLE = """what comes out:
+  speech         a WAV file, --seconds long
+  images         a PNG of --count pictures under as many real ones
+  inverse-sine   a PNG of the density over the data
+  latents-*      a PNG: an episode as recorded, and dreamed on with the same actions (needs the run folder)
+
+examples:
+  frmdn density sample --run runs/voice --out voice.wav --seconds 4 --temperature 0.8
+  frmdn density sample --run results/density/images/frmdn-spline/seed-0 --out digits.png
+"""
+
+
+def add_density(commands: Any) -> None:
+    """The command `density` with its own commands."""
+    density = commands.add_parser(
+        "density",
+        help="train and compare density models of sequences, no reinforcement learning needed",
+        description=DESCRIPTION,
+        epilog=TOP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    inner = density.add_subparsers(title="commands", metavar="command", required=True)
+    for name, add in (("compare", _add_compare), ("fit", _add_fit), ("sample", _add_sample)):
+        add(inner).set_defaults(function=run, command=f"density {name}")
+
+
+def _add_compare(commands: Any) -> argparse.ArgumentParser:
+    compare: argparse.ArgumentParser = commands.add_parser(
+        "compare",
+        help="several models on the same data and budget",
+        description="Compare density models: same data, same training time, several seeds, held-out NLL.",
+        epilog=COMPARE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument("--data", choices=COMPARED, required=True, metavar="DATA", help=", ".join(COMPARED))
+    compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + SLIDES, help="default: all of them")
+    compare.add_argument("--seeds", type=whole, default=5, metavar="N", help="runs of each model (default: 5)")
+    _add_training(compare)
+    return compare
+
+
+def _add_fit(commands: Any) -> argparse.ArgumentParser:
+    fit: argparse.ArgumentParser = commands.add_parser(
+        "fit",
+        help="train one model and keep it",
+        description="Train one model.",
+        epilog=FIT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fit.add_argument("--data", choices=(*DATA[:3], *DATA[4:]), required=True, metavar="DATA", help="see below")
+    fit.add_argument("--model", choices=MODELS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
+    fit.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (default: 0)")
+    _add_training(fit)
+    return fit
+
+
+def _add_sample(commands: Any) -> argparse.ArgumentParser:
+    sample: argparse.ArgumentParser = commands.add_parser(
+        "sample",
+        help="draw from a trained model: a WAV to hear, a picture to see",
+        description="Draw from a trained model.",
+        epilog=SAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sample.add_argument("--run", type=Path, required=True, metavar="DIR", help="a folder that `fit` or `compare` made")
+    sample.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .wav or .png to write")
+    sample.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="below 1: tamer (default: 1)")
+    sample.add_argument("--seconds", type=positive, default=3.0, metavar="S", help="of speech (default: 3)")
+    sample.add_argument("--count", type=whole, default=12, metavar="N", help="of pictures (default: 12)")
+    sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
+    return sample
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--path", type=Path, metavar="P", help="files or run folder to read the data from; see below")
+    command.add_argument(
+        "--protocol",
+        choices=("40-frames", "whole-utterance"),
+        default="40-frames",
+        help="of speech: segments of half a second, or files whole (default: 40-frames)",
+    )
+    length = command.add_mutually_exclusive_group()
+    length.add_argument(
+        "--budget", type=positive, default=60.0, metavar="SECONDS", help="of training, per run (default: 60)"
+    )
+    length.add_argument("--steps", type=whole, metavar="N", help="training steps instead: repeatable bit for bit")
+    command.add_argument("--components", type=whole, default=5, metavar="K", help="of each mixture (default: 5)")
+    command.add_argument("--hidden", type=whole, default=256, metavar="H", help="units of the LSTM (default: 256)")
+    command.add_argument("--learning-rate", type=positive, default=1e-3, metavar="R", help="at first (default: 0.001)")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    command.add_argument("--json", action="store_true", help="print the results as JSON on stdout, all else on stderr")
+
+
+def _models() -> str:
+    return ", ".join(MODELS + SLIDES) + " (default: frmdn-diagonal)"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Whichever command was asked for."""
+    from ..density import study
+
+    return {"density compare": study.compare, "density fit": study.fit, "density sample": study.sample}[
+        options.command
+    ](options)

@@ -1,0 +1,97 @@
+"""`frmdn`: the command line. Heavy imports wait until a command needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from .bench import add_bench
+from .density import add_density
+from .dream import add_dream
+from .emulator import add_emulator
+from .play import add_play
+from .run import add_run
+from .stage import add_stages
+from .statespace import add_statespace
+from .status import add_status
+
+EXAMPLES = """examples:
+  frmdn run --env CarRacing-v3 --preset quick --out runs/car     all seven stages; call it again and it goes on
+  frmdn status --run runs/car                                    what is done, partial, stale or missing, and why
+  frmdn evaluate --run runs/car --episodes 100 --json            measure a finished agent on more tracks
+  frmdn run --out runs/car --set search.generations=80 --replace search on; redo only what depends on it
+"""
+INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM, 1 otherwise."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(bench=words[:1] == ["bench"]).parse_args(words)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(options.function(options) or 0)
+    except KeyboardInterrupt as stop:
+        print("frmdn: interrupted; run the same command again: it goes on", file=sys.stderr)
+        return TERMINATED if stop.args else INTERRUPTED
+    except BrokenPipeError:  # e.g. `frmdn status | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not _is_users(error):
+            traceback.print_exc()
+            return 1
+        print(f"frmdn: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: object) -> None:
+    """SIGTERM, as `docker stop` sends it, ends like Ctrl-C: in order."""
+    raise KeyboardInterrupt(number)
+
+
+def _is_users(error: Exception) -> bool:
+    """ValueError (StoreError is one), FileNotFoundError, and an extra that is not installed."""
+    return isinstance(error, ValueError | FileNotFoundError) or type(error).__name__ == "MissingExtra"
+
+
+def parser(bench: bool = False) -> argparse.ArgumentParser:
+    """The whole command line; the arguments of the benchmarks only with `bench`, for they must be imported."""
+    top = argparse.ArgumentParser(
+        prog="frmdn",
+        description="World-model agents: a ConvVAE sees, an FRMDN memory expects, a linear controller acts.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = top.add_subparsers(title="commands", metavar="command", required=True)
+    add_run(commands)
+    add_stages(commands)
+    add_status(commands)
+    add_density(commands)
+    add_dream(commands)
+    add_play(commands)
+    add_statespace(commands)
+    add_emulator(commands)
+    add_bench(commands, bench)
+    return top
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"frmdn {version('frmdn')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""A command for every stage, from `frmdn collect` to `frmdn report`: one stage of a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ..files import read_json
+from ..progress import Progress
+from ..stages.table import ROUNDS, STAGES
+from ..workspace import Workspace
+from .options import add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
+from .settle import open_folder, requested, run_named, settle
+
+STAGE_EPILOG = """examples:
+  frmdn {name} --run runs/car
+  frmdn {name} --run runs/car --workers 4 --json
+"""
+
+
+def add_stages(commands: Any) -> None:
+    """A command for every stage."""
+    for stage in (*STAGES, ROUNDS):
+        command = add_command(commands, stage.name, stage.help, STAGE_EPILOG.format(name=stage.name), run)
+        add_folder(command)
+        if stage.name == "evaluate":
+            command.add_argument(
+                "--episodes", type=whole, metavar="N", help="another number than configured: printed only"
+            )
+        if stage.name == "evolve":
+            add_search(command)
+        add_settings(command)
+        add_machine(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """`frmdn collect`, `frmdn vision` and so on: one stage of an existing folder."""
+    workspace = Workspace(options.out)
+    config = requested(options, workspace)
+    with workspace.lock():
+        progress = Progress(workspace.root / "log.txt")
+        settle(workspace, config, options.replace, progress)
+        if options.command not in workspace.table:
+            raise ValueError(f"{workspace.root} has no stage {options.command}: set rounds.count to 2 or more")
+        episodes = getattr(options, "episodes", None)
+        if episodes not in (None, config["evaluate"]["episodes"]):
+            return _evaluate_only(options, workspace, progress, episodes)
+        status = next(status for status in workspace.status() if status.name == options.command)
+        if status.state == "done":
+            progress.line(f"{status.name:<9} done already: {(workspace.done(status.name) or {}).get('result', '')}")
+        else:
+            run_named(options, workspace, [options.command], progress)
+    if options.json:
+        if options.command == "evaluate":
+            print_json(read_json(workspace.root / "evaluation.json"))
+        else:
+            print_json({"stage": options.command, **(workspace.done(options.command) or {})})
+    return 0
+
+
+def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: Progress, episodes: int) -> int:
+    """Measure a finished agent on another number of episodes; the run's own evaluation.json stays as it is."""
+    from ..session import Work
+    from ..stages.acting import measure
+    from ..workspace import StageClock
+
+    needed = [status for status in workspace.status() if status.name not in ("evaluate", "report")]
+    unfinished = [status.name for status in needed if status.state != "done"]
+    if unfinished:
+        raise ValueError(f"evaluate needs {', '.join(unfinished)} done first: run frmdn run --out {workspace.root}")
+    session = open_folder(options, workspace, progress)
+    with progress.task("evaluate", "episodes") as task, tempfile.TemporaryDirectory() as scratch:
+        record = {"fingerprint": "", "inputs": {}, "seconds": 0.0}
+        work = Work(Path(scratch), StageClock(Path(scratch), record), task.update)
+        report = measure(session, work, episodes, session.config.evaluate.baselines)
+    low, high = report.ci95
+    progress.line(
+        f"evaluate  mean return {report.mean:.0f} (95 %: {low:.0f} to {high:.0f}); evaluation.json is unchanged"
+    )
+    if options.json:
+        print_json(report.to_dict())
+    return 0

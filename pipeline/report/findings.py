@@ -1,0 +1,107 @@
+"""What a run folder has to show, read from its JSON alone; a part that is not there yet is empty."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import read_json
+from ..stages.table import Stage, table
+
+VIDEO = "agent.webm"
+
+
+@dataclass(frozen=True)
+class StageTime:
+    """Working time of one stage over all resumes; `units` of `unit` done."""
+
+    name: str
+    state: str  # done | partial | missing
+    seconds: float
+    units: int
+    unit: str
+    result: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A run folder, read once."""
+
+    folder: Path
+    config: dict[str, Any]
+    stages: tuple[StageTime, ...]  # without the report itself
+    vision: list[dict[str, Any]]  # history lines
+    memory: list[dict[str, Any]]
+    evolution: list[dict[str, Any]]
+    rounds: list[dict[str, Any]]  # a line a round, those of finalists with what they made there; empty for a single one
+    evaluation: dict[str, Any]  # empty before the evaluation
+    searched: int  # episodes of the searches of all rounds
+
+    @property
+    def env(self) -> str:
+        return str(self.evaluation.get("env") or self.config.get("env") or "an unnamed environment")
+
+    @property
+    def seconds(self) -> float:
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def video(self) -> Path | None:
+        path = self.folder / VIDEO
+        return path if path.exists() and path.stat().st_size else None
+
+
+def read_findings(folder: Path | str) -> Findings:
+    """Read a run folder; raises ValueError where it is none, or where a file in it is no JSON."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no run folder: make one with frmdn run --out {folder}")
+    config, evolution = _optional(folder / "config.json"), read_history(folder / "controller" / "history.jsonl")
+    later = (read_history(path) for path in folder.glob("round-*/controller/history.jsonl"))
+    return Findings(
+        folder=folder,
+        config=config,
+        stages=tuple(_stage(folder, stage) for stage in table(config) if stage.name != "report"),
+        vision=read_history(folder / "vision" / "history.jsonl"),
+        memory=read_history(folder / "memory" / "history.jsonl"),
+        evolution=evolution,
+        rounds=_rounds(folder / "rounds"),
+        evaluation=_optional(folder / "evaluation.json"),
+        searched=sum(int(line.get("episodes", 0)) for lines in (evolution, *later) for line in lines),
+    )
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of a history file, without a last one that a kill cut short; empty where there is no file."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines
+
+
+def _rounds(folder: Path) -> list[dict[str, Any]]:
+    finals = {line["round"]: line for line in read_history(folder / "finals.jsonl")}
+    return [{**line, **finals.get(line["round"], {})} for line in read_history(folder / "history.jsonl")]
+
+
+def _stage(folder: Path, stage: Stage) -> StageTime:
+    done = _optional(folder / stage.folder / "done.json")
+    record: Mapping[str, Any] = done or _optional(folder / stage.folder / "begun.json")
+    state = "done" if done else "partial" if record else "missing"
+    seconds, units = float(record.get("seconds") or 0.0), int(record.get("units") or 0)
+    return StageTime(stage.name, state, seconds, units, stage.unit, str(record.get("result", "")))
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return {}

@@ -1,0 +1,72 @@
+"""Run stages in order: skip what is done, resume what is partial, redo what is stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..progress import Task, duration
+from ..session import Result, Session, Work
+from .acting import run_evaluate, run_evolve, run_report
+from .rounds import run_rounds
+from .training import run_collect, run_encode, run_memory, run_vision
+
+STAGE_FUNCTIONS: dict[str, Callable[[Session, Work], Result]] = {
+    "collect": run_collect,
+    "vision": run_vision,
+    "encode": run_encode,
+    "memory": run_memory,
+    "evolve": run_evolve,
+    "rounds": lambda session, work: run_rounds(session, work, run_stages),
+    "evaluate": run_evaluate,
+    "report": run_report,
+}
+
+
+def run_stages(session: Session, names: Sequence[str]) -> None:
+    """Bring the named stages to done, in order; raises ValueError where one needs a stage that is not done."""
+    for name in names:
+        statuses = {status.name: status for status in session.workspace.status()}
+        status = statuses[name]
+        if status.state == "done":
+            session.progress.line(f"{name:<9} done already: {_result(session, name)}")
+            continue
+        for source in session.workspace.table[name].inputs:
+            if statuses[source].state != "done":
+                raise ValueError(
+                    f"{name} needs {source}, which is {statuses[source].state}: run "
+                    f"frmdn {source} --run {session.workspace.root} first, or frmdn run for all stages"
+                )
+        if status.state != "missing":
+            verb = {"partial": "goes on after", "stale": "is made again:"}[status.state]
+            session.progress.line(f"{name:<9} {verb} {status.why}")
+        run_stage(session, name)
+
+
+def run_stage(session: Session, name: str) -> None:
+    """Run one stage whose inputs are done, from where it was left."""
+    workspace = session.workspace
+    clock = workspace.begin(name)
+    with _task(session, name) as task:
+
+        def report(done: int, total: int, note: str) -> None:
+            clock.tick(done, total)
+            task.update(done, total, note)
+
+        result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
+    clock.finish(result.units, result.text)
+    session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
+
+
+@contextmanager
+def _task(session: Session, name: str) -> Iterator[Task]:
+    """The bar of a stage; rounds have those of their own stages, and two bars would fight for one terminal."""
+    if name == "rounds":
+        yield Task(session.progress, name, "rounds")
+        return
+    with session.progress.task(name, session.workspace.table[name].unit) as task:
+        yield task
+
+
+def _result(session: Session, name: str) -> str:
+    return str((session.workspace.done(name) or {}).get("result", ""))

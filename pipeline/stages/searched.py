@@ -1,0 +1,104 @@
+"""Where a search measures its candidates, in reality or in dreams, and which of CMA's means it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from frmdn.agent.agent import Agent
+from frmdn.agent.seeds import derive, episode_seeds
+from frmdn.controller.dreaming import draw_starts, dream_runner
+from frmdn.controller.evolution import Evolution
+from frmdn.controller.evolve import Rehearsal, check
+from frmdn.controller.fitness import Fitness, RealFitness, Trial
+from frmdn.rollouts.run import Runner
+from frmdn.rollouts.workers import open_pool
+
+from ..files import History, read_json, write_json
+from ..session import Session
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The world of a search while its workers are there."""
+
+    fitness: Fitness
+    rehearsal: Rehearsal | None  # None: candidates play for real
+    seeds: Sequence[int]  # of the validation: those of the run in every round, so that rounds can be compared
+
+
+@contextmanager
+def searched(session: Session, agent: Agent, make: Callable[[], Runner], dreams: bool) -> Iterator[Searched]:
+    """Open the workers of a search: real ones that `make` runners, and in a search in dreams dreaming ones as well."""
+    config, machine = session.config, session.machine
+    seeds = episode_seeds(config.seed, "validate", config.search.validate_episodes)
+    with ExitStack() as pools:
+
+        def opened(recipe: Callable[[], Runner]) -> RealFitness:
+            return RealFitness(pools.enter_context(open_pool(recipe, machine.workers, machine.address)))
+
+        if not dreams:
+            yield Searched(opened(make), None, seeds)
+            return
+        limit = min(config.search.max_steps or session.spec.max_steps, session.spec.max_steps)
+        reality = opened(make) if config.search.validate_every else None
+        rehearsal = Rehearsal(lambda generation: config.dream.horizon_at(generation, limit), reality)
+        yield Searched(opened(_dreamer(session, agent, limit)), rehearsal, seeds)
+
+
+def _dreamer(session: Session, agent: Agent, limit: int) -> Callable[[], Runner]:
+    """What makes a worker's dreams of all members of the memory, begun at latents of all rounds so far."""
+    config, memories = session.config, session.memories()
+    training, held = session.split("memory", config.memory_data.validation)
+    indices = sorted({*training, *held})
+    starts = draw_starts(session.latents(), indices, memories, config.dream, derive(session.seed, "dream"))
+    features = agent.config.features
+    return partial(dream_runner, session.spec, agent.controller, features, memories, starts, config.dream, limit)
+
+
+def keep(session: Session, world: Searched, evolution: Evolution, folder: Path) -> np.ndarray:
+    """The parameters f64[N] that become the agent: CMA's last means, or an earlier one that was better in reality.
+
+    Searches in dreams, and those of several rounds, check that on the validation seeds too, and leave
+    `kept.json` {generation, validation, last, real_steps}. Without validation, and in one search in reality, it is
+    what `Evolution.agent` says.
+    """
+    rounds, theta = session.config.rounds, evolution.agent
+    if world.rehearsal is None and rounds.count == rounds.number == 1:
+        return theta
+    if not session.config.search.validate_every:
+        record = {"generation": evolution.generation, "validation": None, "last": None}
+        write_json(folder / "kept.json", {**record, "real_steps": _real_steps(folder, world)})
+        return theta
+    if world.rehearsal is None:
+        played = world.fitness.measure([Trial(theta[None], world.seeds)])[0]
+    else:
+        played = check(world.rehearsal, theta, world.seeds)
+    last, champion = float(played.total.mean()), evolution.champion
+    kept = {"generation": evolution.generation, "validation": last, "last": last}
+    if champion is not None and champion.value > last:
+        kept |= {"generation": champion.generation, "validation": champion.value}
+        theta = champion.theta
+    write_json(folder / "kept.json", {**kept, "real_steps": _real_steps(folder, world) + int(played.steps.sum())})
+    return theta
+
+
+def kept_text(folder: Path) -> str:
+    """What people read about `kept.json`; nothing where there is none."""
+    path = folder / "kept.json"
+    if not path.exists():
+        return ""
+    kept = read_json(path)
+    value = "" if kept["validation"] is None else f": {kept['validation']:.0f} in reality"
+    return f"; kept the mean of generation {kept['generation']}{value} ({kept['real_steps']:,} real steps)"
+
+
+def _real_steps(folder: Path, world: Searched) -> int:
+    """Steps of the real environment that the search took."""
+    key = "steps" if world.rehearsal is None else "real_steps"
+    return sum(int(line.get(key, 0)) for line in History(folder / "history.jsonl", "generation").read())

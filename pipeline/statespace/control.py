@@ -1,0 +1,128 @@
+"""A small controller evolved in the dream of a trained state-space model, and played in the real environment."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from frmdn.agent.dream import Dream, DreamState
+from frmdn.agent.seeds import derive
+from frmdn.agent.state_space import StateSpace, StateSpaceAgent, StateSpaceWorld
+from frmdn.controller.dream_fitness import DreamFitness
+from frmdn.controller.evaluate import SLOTS, evaluate
+from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolve import evolve
+from frmdn.controller.hidden import HiddenController
+from frmdn.envs.spec import EnvSpec
+from frmdn.envs.vector import make_slots
+from frmdn.envs.worlds.pendulum import angle, pendulum_spec
+from frmdn.rollouts.collect import named_policy
+from frmdn.rollouts.job import Job
+from frmdn.rollouts.policy import AgentPolicy, Policy
+from frmdn.rollouts.run import Runner, run_episodes
+
+from ..files import History, read_json, write_bytes, write_json
+from ..progress import Progress
+from ..report.plots import to_png
+from ..weights import load_state, save_state
+from .seed import Data, load_seed
+
+if TYPE_CHECKING:
+    from .settings import StateSpaceSettings
+
+SEARCH = SearchConfig(population=32, episodes=16, generations=150, sigma=0.5, validate_every=0)
+HIDDEN, EPISODES, SHOWN = 8, 50, 12  # units of the controller; episodes of the evaluation; of them drawn
+SEED = 0  # the model in whose dream the controller is evolved
+
+
+def control(settings: StateSpaceSettings, data: Data, out: Path, progress: Progress) -> dict[str, Any]:
+    """Evolve in the dream of seed 0, evaluate in the real environment beside the random policy, draw `control.png`.
+
+    Resumes by generation. Raises ValueError where the model cannot filter, which acting needs.
+    """
+    folder, path = out / "control", out / "control" / "result.json"
+    if path.exists():
+        return read_json(path)
+    model, spec = load_seed(settings, data, SEED, out), pendulum_spec(settings.observation)  # type: ignore[arg-type]
+    agent = StateSpaceAgent(model, HiddenController(model.config.latent, spec.action.size, HIDDEN), spec.action.squash)
+    theta, history = _search(agent, data, spec, folder, progress)
+    act = partial(_policy, agent, theta)
+    reports = {
+        name: evaluate(spec, policy, name=name, episodes=EPISODES, seed=SEED, workers=0)
+        for name, policy in (("dreamt", act), ("random", partial(named_policy, "random")))
+    }
+    angles = _angles(act, settings, reports["dreamt"].seeds[:SHOWN])
+    from .plots import control_figure
+
+    figures = {name: report.flat() for name, report in reports.items()}
+    write_bytes(folder / "control.png", to_png(control_figure(history, figures, angles)))
+    result = {
+        "dream": history[-1]["mean"],
+        "real": {name: {key: figures[name][key] for key in ("mean", "std", "ci95", "episodes")} for name in figures},
+        "upright": float((np.abs(angles[:, -50:]) < 0.5).mean()),
+    }
+    write_json(path, result)
+    real = result["real"]
+    progress.line(
+        f"control: dreamt {result['dream']:.0f}; real {real['dreamt']['mean']:.0f} ± {real['dreamt']['std']:.0f}, "
+        f"random policy {real['random']['mean']:.0f} ± {real['random']['std']:.0f}"
+    )
+    return result
+
+
+def _search(
+    agent: StateSpaceAgent, data: Data, spec: EnvSpec, folder: Path, progress: Progress
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """CMA-ES from the saved generation on: its mean f64[N], and one history line per generation."""
+    path, seed = folder / "search.safetensors", derive(SEED, "statespace", "control")
+    size, history = agent.controller.size, History(folder / "history.jsonl", "generation")
+    evolution = (
+        Evolution.resume(size, SEARCH, seed, load_state(path)) if path.exists() else Evolution(size, SEARCH, seed)
+    )
+    history.cut(evolution.generation)
+    with progress.task("dream", "generations") as task:
+
+        def log(line: dict[str, Any]) -> None:
+            history.append(line)
+            task.update(line["generation"], SEARCH.generations, f"mean return {line['mean']:.0f}")
+
+        evolve(
+            _fitness(agent, data, spec),
+            evolution,
+            SEARCH,
+            seed=seed,
+            on_generation=log,
+            checkpoint=lambda state: save_state(path, state),
+        )
+    return evolution.mean, history.read()
+
+
+def _fitness(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> DreamFitness:
+    model: StateSpace = agent.model
+    x, u = data.train.observations, data.train.controls
+    with torch.no_grad():
+        starts = model.initial_state(x, u, torch.zeros(len(x), model.config.latent))
+    return DreamFitness(
+        Dream(StateSpaceWorld(model)), agent.controller, spec.action.squash, latent, starts, spec.max_steps
+    )
+
+
+def latent(state: DreamState) -> torch.Tensor:
+    """What the controller sees in the dream, and by filtering in the real world: the state."""
+    return state.z
+
+
+def _policy(agent: StateSpaceAgent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent, slots, theta)
+
+
+def _angles(act: partial[Policy], settings: StateSpaceSettings, seeds: list[int]) -> np.ndarray:
+    """The real angle over time f[N,T+1] of some of the evaluated episodes."""
+    spec = pendulum_spec("state")
+    runner = Runner(make_slots(spec, SLOTS), act(spec, SLOTS), record=lambda episode: angle(episode.frames))
+    outcomes = run_episodes(runner, [Job(i, seed) for i, seed in enumerate(seeds)])
+    return np.stack([outcome.payload for outcome in sorted(outcomes, key=lambda outcome: outcome.index)])
