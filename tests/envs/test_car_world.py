@@ -141,7 +141,7 @@ def test_visited_tiles_turn_to_one_grey():
     official, ours = Official(3), make_slots(CAR, 1, "painted")
     ours.start(0, 3)
     world, looked = ours._worlds[0], 0
-    for t in range(90):
+    for t in range(80):
         action = np.array([0, 0.5, 0], np.float32)
         official.step(action)
         frame = ours.step(SLOT, action[None]).frames[0].astype(float)
