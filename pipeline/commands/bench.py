@@ -67,7 +67,9 @@ def run(options: argparse.Namespace) -> int:
                 write_json(options.out, found)
             print(row, file=sys.stderr if options.json else sys.stdout, flush=True)
     except KeyboardInterrupt as stop:
-        progress.line(f"stopped: {len(found)} rows were measured{f', see {options.out}' if options.out else ''}")
+        progress.line(
+            f"stopped: {len(found)} rows were measured{f', see {options.out}' if options.out and found else ''}"
+        )
         return 128 + int(stop.args[0] if stop.args else signal.SIGINT)
     finally:
         if options.json:

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..files import read_json
 from ..report.findings import read_findings
-from ..report.page import flat
 
 COLUMNS = ("run", "temperature", "density", "dream score", "real score", "episodes")
 
@@ -34,10 +33,9 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def search_temperature(config: Mapping[str, Any]) -> float | None:
     """The temperature of the dreams that the controller was evolved in; None of a search in reality."""
-    if config.get("dream", {}).get("world", "dream") == "reality":  # its dreams are described, and were not used
-        return None
-    found = [value for name, value in flat(config) if name.rpartition(".")[2] == "temperature"]
-    return float(found[0]) if found and isinstance(found[0], int | float) else None
+    dream = config.get("dream", {})
+    dreamt = dream.get("world", "dream") != "reality"  # of a search in reality, dreams are described and were not used
+    return float(dream["temperature"]) if dreamt and "temperature" in dream else None
 
 
 def _dream_score(
