@@ -14,6 +14,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from frmdn.pipeline.drawing import figures
+from frmdn.pipeline.drawing.canvas import Controls
 from frmdn.pipeline.report import plots
 from frmdn.pipeline.report.drive import DriveRecord
 
@@ -119,7 +120,7 @@ def test_the_filmstrip_puts_the_expectation_under_its_frame(steps: int, shown: i
     same = np.broadcast_to(t, (steps + 1, 64, 64, 1))
     none = np.zeros(3, np.float32)
     record = DriveRecord(
-        "x", 0, same, same, same, np.zeros((steps, 3), np.float32), np.zeros(steps, np.float32), none, none
+        0, same, same, same, np.zeros((steps, 3), np.float32), np.zeros(steps, np.float32), Controls("x", none, none)
     )
     axes = plots.filmstrip(record).axes[0]
     sheet = axes.images[0].get_array()
