@@ -30,7 +30,7 @@ class Evolved:
 
     >>> found = frmdn.evolve(frmdn.open("runs/tiny"), search=frmdn.SearchConfig(population=4, generations=1))
     >>> found.player, len(found.history)
-    (Player(Counting-v0, 41 parameters), 1)
+    (Player(Counting-v0, 82 parameters), 1)
     """
 
     player: Player  # the agent with the parameters that count, ready to act
