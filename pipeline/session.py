@@ -92,7 +92,7 @@ class Session:
     def at(self, folder: Path) -> Session:
         """The same machine at another run folder."""
         workspace = Workspace(folder)
-        return replace(self, workspace=workspace, config=from_json(workspace.read_config()))
+        return replace(self, workspace=workspace, config=stored_config(workspace))
 
     # What is stored
 
@@ -233,8 +233,16 @@ def open_session(root: str | Path, workers: int = 0) -> Session:
     Of a folder with several rounds that are done, it is the round whose agent counts.
     """
     workspace = Workspace(root)
-    config = from_json(workspace.read_config())
-    return Session(workspace, config, Machine(workers), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(workers), Progress()).kept
+
+
+def stored_config(workspace: Workspace) -> RunConfig:
+    """The configuration of a folder; ValueError names the file where a setting of it is wrong or unknown."""
+    plain = workspace.read_config()
+    try:
+        return from_json(plain)
+    except ValueError as error:
+        raise ValueError(f"{workspace.config_path}: {error}") from None
 
 
 def _initialised(make: Callable[[], Model], seed: int) -> Model:
