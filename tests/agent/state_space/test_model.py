@@ -167,3 +167,14 @@ def test_training_raises_the_bound() -> None:
 def test_a_wrong_config_names_the_setting(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         StateSpaceConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_reward_is_that_of_acting_in_the_state_before() -> None:
+    """r_t belongs to z_t and u_t, and not to the state that follows."""
+    made, batch = model("dvbf"), data()
+    with torch.no_grad():
+        loss = made.loss(batch, torch.Generator().manual_seed(2))
+        epsilon = made.draw(batch.observations, torch.Generator().manual_seed(2))
+        states = made.posterior(batch.observations, batch.controls, epsilon).states
+        told = made.expected_reward(states[:, :-1], batch.controls)
+    assert float(loss.parts["reward"]) == pytest.approx((told - batch.rewards).square().mean().item())
