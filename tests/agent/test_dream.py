@@ -107,7 +107,9 @@ def test_given_numbers_are_used_each_for_its_own_purpose() -> None:
     """The first uniform number chooses the component, the second the end, and the temperature is the dream's."""
     m, (z, action) = memory(), start(200)
     source = torch.Generator().manual_seed(4)
-    noise = Noise(*(draw(200, n, generator=source, dtype=z.dtype) for draw, n in ((torch.rand, 2), (torch.randn, 4 + 2))))
+    noise = Noise(
+        *(draw(200, n, generator=source, dtype=z.dtype) for draw, n in ((torch.rand, 2), (torch.randn, 4 + 2)))
+    )
     dream = Dream(m, temperature=1.6, done_threshold=None)
     assert dream.noise == noise.normal.shape[1]
     state, reward, done = dream.step(dream.initial(z), action, noise=noise)

@@ -217,7 +217,9 @@ class TestLatentBatches:
         assert sizes[0] < 2000 < sum(sizes.values())  # some fit and some do not
         assert sum(kept.nbytes for kept in poor._kept.values()) <= memory
         assert set(poor._kept) < set(sizes) and bool(poor._kept) == (memory > 0)
-        assert not any(sizes[index] <= memory - sum(sizes[i] for i in poor._kept) for index in set(sizes) - set(poor._kept))
+        assert not any(
+            sizes[index] <= memory - sum(sizes[i] for i in poor._kept) for index in set(sizes) - set(poor._kept)
+        )
 
     def test_noise_is_fresh_and_has_the_stored_moments(self, latents: LatentStore) -> None:
         batches = LatentBatches(latents, [3], 64, 200, 1)
