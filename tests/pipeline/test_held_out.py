@@ -1,4 +1,4 @@
-"""Who learns, is checked and is chosen on which episodes: watched at the losses and at the world, in a whole tiny run."""
+"""Who learns, is checked and is chosen on which episodes: watched at the losses and at the world, in a tiny run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from frmdn.agent.agent import Agent, AgentConfig
 from frmdn.agent.batch import SequenceBatch
 from frmdn.agent.memory import Memory
-from frmdn.agent.seeds import derive
+from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.linear import LinearController
@@ -37,7 +37,9 @@ from frmdn.pipeline.stages.evolve import search_runner
 from frmdn.pipeline.stages.vision import held_out_frames
 from frmdn.pipeline.weights import load_state
 from frmdn.pipeline.workspace import Workspace
+from frmdn.rollouts.exploring import ExploringPolicy
 from frmdn.rollouts.job import Job
+from frmdn.rollouts.workers import SerialPool
 
 ROUNDS, MEMBERS = 3, 2
 SETTINGS = {
@@ -54,6 +56,8 @@ SETTINGS = {
     "rounds.vision_steps": 4,
     "rounds.finalists": 2,
     "rounds.final_episodes": 3,
+    "rounds.parameter_noise": 0.4,
+    "rounds.action_noise": 0.2,
 }
 MORE = ("--rounds", str(ROUNDS), "--check-every", "1")
 Words = Callable[..., list[str]]
@@ -78,6 +82,7 @@ class Watched:
     folder: Path
     losses: list[Seen] = field(default_factory=list)
     started: list[tuple[Place, int]] = field(default_factory=list)  # seeds of real episodes, by stage
+    explorers: dict[int, ExploringPolicy] = field(default_factory=dict)  # who collected, by round
 
     def seeds(self, stage: str, round: int | None = None) -> set[int]:
         return {seed for (number, name), seed in self.started if name == stage and round in (None, number)}
@@ -121,11 +126,15 @@ def watching(watched: Watched) -> Iterator[None]:
 
         return loss
 
-    start = GymnasiumSlots.start
+    start, explore = GymnasiumSlots.start, ExploringPolicy.start
 
     def begun(self: GymnasiumSlots, slot: int, seed: int) -> Any:
         watched.started.append((places[-1], seed))
         return start(self, slot, seed)
+
+    def explored(self: ExploringPolicy, slot: int, job: Job) -> None:
+        watched.explorers[places[-1][0]] = self
+        explore(self, slot, job)
 
     with pytest.MonkeyPatch.context() as patch:
         for name, function in list(running.STAGE_FUNCTIONS.items()):
@@ -133,6 +142,7 @@ def watching(watched: Watched) -> Iterator[None]:
         for kind in (ConvVAE, Memory):
             patch.setattr(kind, "loss", spied(kind))
         patch.setattr(GymnasiumSlots, "start", begun)
+        patch.setattr(ExploringPolicy, "start", explored)
         yield
 
 
@@ -275,6 +285,43 @@ def test_the_report_shows_frames_that_the_vision_was_not_trained_on(watched: Wat
     _, held = session.split("vision", session.config.vision_data.validation)
     shown = {read_frame(frame)[0] for frame in held_out_frames(session)}
     assert shown == {store.summary(index).seed for index in held}
+
+
+def played(session: Session, seeds: list[int]) -> list[float]:
+    """The returns of the agent that a round kept, in whole real episodes."""
+    agent, theta = session.agent(), session.theta(session.agent())
+    make = partial(search_runner, session.spec, agent, session.config.search, session.config.backend)
+    with SerialPool(make) as pool:
+        outcomes = list(pool.run([Job(i, seed, theta=theta) for i, seed in enumerate(seeds)]))
+    return [outcome.total for outcome in sorted(outcomes, key=lambda outcome: outcome.index)]
+
+
+def test_the_parameters_that_are_kept_are_those_whose_worth_is_told(watched: Watched) -> None:
+    """Of every round, the saved controller earns on the validation seeds what `kept.json` says of it."""
+    for number in range(1, ROUNDS + 1):
+        session = watched.session(number)
+        kept = read_json(session.workspace.folder("evolve") / "kept.json")
+        seeds = episode_seeds(session.config.seed, "validate", session.config.search.validate_episodes)
+        assert np.mean(played(session, seeds)) == pytest.approx(kept["validation"], rel=1e-6)
+
+
+def test_the_agent_that_is_evaluated_is_the_one_of_the_round_that_counts(watched: Watched) -> None:
+    report = read_json(watched.folder / "evaluation.json")
+    returns = [played(watched.session(number), report["seeds"]) for number in range(1, ROUNDS + 1)]
+    assert len({tuple(each) for each in returns}) == ROUNDS  # so that another round's agent would show
+    counts = read_json(watched.folder / "rounds" / "kept.json")["round"]
+    assert report["returns"] == pytest.approx(returns[counts - 1], rel=1e-5)
+
+
+def test_a_round_is_collected_by_the_agents_of_the_one_before_with_the_noise_that_was_set(watched: Watched) -> None:
+    assert sorted(watched.explorers) == list(range(2, ROUNDS + 1))
+    for number, policy in watched.explorers.items():
+        before = watched.session(number - 1)
+        assert (policy.parameter_noise, policy.action_noise) == (0.4, 0.2)
+        assert np.array_equal(policy._theta_given, before.theta(before.agent()))
+        assert policy._towards is not None and np.array_equal(policy._towards, before.last_theta())
+        noisy = policy.agent.memory.state_dict()  # type: ignore[attr-defined]
+        assert all(torch.equal(noisy[name], tensor) for name, tensor in before.memory().state_dict().items())
 
 
 class Poor(gymnasium.RewardWrapper[Any, Any]):
