@@ -189,15 +189,13 @@ def test_mistakes_end_in_one_line(
 
 def test_the_agent_of_the_round_that_counts_plays(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`kept.json` of a finished run in rounds decides whose controller drives."""
-    from frmdn.pipeline.commands import commands
-
     opened = []
 
     def refuse(session: object, temperature: float) -> None:
         opened.append(session)
         raise ValueError("enough")
 
-    monkeypatch.setattr(commands, "dream_game", refuse)
+    monkeypatch.setattr(games, "dream_game", refuse)
     kept = object()
     monkeypatch.setattr("frmdn.pipeline.session.Session.kept", property(lambda self: kept))
     assert main(words(finished)) == 2 and opened == [kept]
