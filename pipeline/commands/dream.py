@@ -145,11 +145,10 @@ def table(options: argparse.Namespace) -> int:
 
 
 def _session(root: Path, workers: int | None, address: str | None, log: bool = True) -> Session:
-    from ..config import from_json
-    from ..session import Machine, Session
+    from ..session import Machine, Session, stored_config
     from .settle import cores
 
     workspace = Workspace(root)
-    config = from_json(workspace.read_config())
+    config = stored_config(workspace)
     machine = Machine(cores() if workers is None else workers, address)
     return Session(workspace, config, machine, Progress(workspace.root / "log.txt" if log else None))
