@@ -55,6 +55,7 @@ class DreamSlots(Slots):
         slots: S, episodes at once; some hundreds keep the processor busy.
         features: what the controller sees; a dream of a Markov world has "z" only.
         max_steps: transitions before an episode is truncated; None: as in reality.
+        block: rows computed together; as many as slots where all episodes are equally long, so that none is in vain.
     """
 
     backend = "dream"
@@ -68,6 +69,7 @@ class DreamSlots(Slots):
         *,
         features: str = "zh",
         max_steps: int | None = None,
+        block: int = BLOCK,
     ) -> None:
         self.dreams = (dream,) if isinstance(dream, Dream) else tuple(dream)
         self.starts = (starts,) if isinstance(starts, DreamState) else tuple(starts)
@@ -89,11 +91,11 @@ class DreamSlots(Slots):
         self._t = np.zeros(slots, np.int64)
         self._who = np.zeros(slots, np.int64)  # the dream that dreams the slot's episode
         self._sources: list[torch.Generator | None] = [None] * slots
-        like, block = self._state.z, min(BLOCK, slots)
+        like = self._state.z
         self._uniform = torch.zeros((slots, CHUNK, 2), dtype=like.dtype)
         self._normal = torch.zeros((slots, CHUNK, self.dream.noise), dtype=like.dtype)
         self._actions = torch.zeros((slots, self.spec.action.size), dtype=like.dtype)
-        self._block = block
+        self._block = min(block, slots)
 
     @property
     def dream(self) -> Dream:

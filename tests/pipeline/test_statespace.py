@@ -6,15 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from frmdn.agent.dream import Dream, Noise
+from frmdn.agent.seeds import derive, generator
+from frmdn.agent.state_space import StateSpace, StateSpaceAgent, StateSpaceConfig, StateSpaceWorld, Trajectories
+from frmdn.controller.fitness import RealFitness
+from frmdn.controller.hidden import HiddenController
+from frmdn.envs.worlds.pendulum import pendulum_spec
 from frmdn.pipeline.commands.main import main
 from frmdn.pipeline.files import History
 from frmdn.pipeline.statespace import control, seed
 from frmdn.pipeline.statespace.seed import r_squared
 from frmdn.pipeline.statespace.settings import StateSpaceSettings, override
 from frmdn.pipeline.weights import load
+from frmdn.rollouts.workers import SerialPool
 
 SMALL = ["updates=6", "train=12", "validation=4", "test=6", "length=8", "batch=6"]
 
@@ -96,6 +104,34 @@ def test_a_controller_is_evolved_in_the_dream_and_played(
     found = run(capsys, tmp_path, "--control")["control"]
     assert found["real"]["dreamt"]["episodes"] == 4 and found["real"]["random"]["mean"] < -300
     assert (tmp_path / "control" / "control.png").stat().st_size > 1000
+
+
+def test_a_generation_is_dreamt_as_one_batch_from_where_the_trajectories_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SEARCH", control.SearchConfig(population=4, episodes=2))
+    torch.manual_seed(0)
+    model = StateSpace(StateSpaceConfig(matrices=3, hidden=8, width=8))
+    train, spec = Trajectories(torch.randn(5, 9, 3), torch.randn(5, 8, 1), torch.zeros(5, 8)), pendulum_spec("state", 6)
+    data = seed.Data(train, train, train, train.observations, train.observations)
+    agent = StateSpaceAgent(model, HiddenController(4, 1, 3), spec.action.squash)
+    theta = np.random.default_rng(1).standard_normal((4, agent.controller.size))
+    rows: list[int] = []
+    step = model.step
+    monkeypatch.setattr(model, "step", lambda z, u: rows.append(len(z)) or step(z, u))
+    with SerialPool(lambda: control.dreamer(agent, data, spec)) as pool:
+        rows.clear()
+        found = RealFitness(pool)(theta, [7, 8])
+    assert rows == [8] * 6 and (found.steps == 6).all()  # each transition of all eight dreams is one operation
+    with torch.no_grad():
+        begun = model.initial_state(train.observations, train.controls, torch.zeros(5, 4))
+        state = Dream(StateSpaceWorld(model)).initial(begun[[derive(7, "dream", "start") % 5]])
+        noise, total = generator(7, "dream", "noise"), 0.0
+        uniform, normal = torch.rand(32, 2, generator=noise), torch.randn(32, 4, generator=noise)
+        for t in range(6):
+            action = agent.squash(agent.controller.act(torch.as_tensor(theta[2:3], dtype=torch.float32), state.z))
+            luck = Noise(uniform[t : t + 1], normal[t : t + 1])
+            state, reward, _ = Dream(StateSpaceWorld(model)).step(state, action, noise=luck)
+            total += float(reward)
+    assert found.total[2, 0] == pytest.approx(total, rel=1e-5)
 
 
 @pytest.mark.parametrize(
