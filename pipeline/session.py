@@ -223,11 +223,11 @@ def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: Ag
 def open_session(root: str | Path, workers: int = 0) -> Session:
     """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
 
-    Of a folder with several rounds that are done, it is the round whose agent counts.
+    Of a folder with several rounds that are done, it is the round whose agent counts. Raises ValueError where it is no
+    run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    config = from_json(workspace.read_config())
-    return Session(workspace, config, Machine(workers), Progress()).kept
+    return Session(workspace, from_json(workspace.read_config()), Machine(workers), Progress()).kept
 
 
 def _initialised(make: Callable[[], Model], seed: int) -> Model:

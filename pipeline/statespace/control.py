@@ -49,7 +49,7 @@ def control(settings: StateSpaceSettings, data: Data, out: Path, progress: Progr
     folder, path = out / "control", out / "control" / "result.json"
     if path.exists():
         return read_json(path)
-    model, spec = load_seed(settings, data, SEED, out), pendulum_spec(settings.observation)  # type: ignore[arg-type]
+    model, spec = load_seed(settings, data, SEED, out), pendulum_spec(settings.observation)
     agent = StateSpaceAgent(model, HiddenController(model.config.latent, spec.action.size, HIDDEN), spec.action.squash)
     theta, history = _search(agent, data, spec, folder, progress)
     act = partial(_policy, agent, theta)

@@ -17,10 +17,11 @@ from frmdn.controller.fitness import RealFitness
 from frmdn.controller.hidden import HiddenController
 from frmdn.envs.worlds.pendulum import pendulum_spec
 from frmdn.pipeline.commands.main import main
-from frmdn.pipeline.files import History
+from frmdn.pipeline.files import History, read_json, write_json
+from frmdn.pipeline.settings import FORMAT, override
 from frmdn.pipeline.statespace import control, seed
 from frmdn.pipeline.statespace.seed import r_squared
-from frmdn.pipeline.statespace.settings import StateSpaceSettings, override
+from frmdn.pipeline.statespace.settings import StateSpaceSettings
 from frmdn.pipeline.weights import load
 from frmdn.rollouts.workers import SerialPool
 
@@ -137,15 +138,19 @@ def test_a_generation_is_dreamt_as_one_batch_from_where_the_trajectories_began(m
 @pytest.mark.parametrize(
     ("more", "settings", "said"),
     [
-        ([], ["updates=none"], "updates"),
-        ([], ["speed=3"], "speed"),
+        ([], ["updates=none"], "updates must be of type int, not None"),
+        ([], ["updates"], "has no '='"),
+        ([], ["updates=1.5"], "updates must be of type int, not 1.5"),
+        ([], ["lateral=3"], "--set lateral: no such setting; did you mean latent?"),
+        ([], ["variant=dvfb"], "variant must be one of dvbf, gaussian, iaf-step, iaf-trajectory, not 'dvfb'"),
+        ([], ["observation=sound"], "observation must be one of state, pixels, not 'sound'"),
         ([], ["batch=50", "train=20"], "batch"),
         (["--env", "CartPole-v1"], SMALL, "Pendulum-v1"),
         (["--observation", "pixels"], ["lookahead=20"], "lookahead"),
         (["--control", "--variant", "iaf-trajectory"], SMALL, "iaf-trajectory"),
         (["--control"], [*SMALL, "recognition=smooth"], "recognition"),
-        ([], ["recognition=none"], "recognition"),
-        ([], ["annealed=entropy"], "annealed"),
+        ([], ["recognition=none"], "recognition must be one of filter, smooth"),
+        ([], ["annealed=entropy"], "annealed must be one of kl, likelihood"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(
@@ -160,11 +165,23 @@ def test_mistakes_are_one_line_and_exit_2(
 def test_other_settings_need_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, tmp_path)
     assert main(words(tmp_path, "--variant", "gaussian")) == 2
-    assert "variant: dvbf there, gaussian here" in capsys.readouterr().err
+    assert 'variant: "dvbf" there, "gaussian" asked for' in capsys.readouterr().err
+
+
+def test_a_folder_of_another_version_is_refused_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, tmp_path)
+    stored = read_json(tmp_path / "config.json")
+    assert stored.pop("format") == FORMAT
+    write_json(tmp_path / "config.json", stored)
+    assert main(words(tmp_path)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its format is no number" in line and "make it anew with frmdn statespace --out NEW" in line
 
 
 def test_settings_keep_their_types() -> None:
-    changed = override(StateSpaceSettings(), {}, ["updates=7", "learning_rate=0.5", "variant=gaussian"])
+    changed = override(StateSpaceSettings(), ["updates=7", "learning_rate=0.5", "variant=gaussian"])
     assert (changed.updates, changed.learning_rate, changed.variant) == (7, 0.5, "gaussian")
 
 
