@@ -59,6 +59,12 @@ class Session:
     def spec(self) -> EnvSpec:
         return get_spec(self.config.env, world=self.config.world)
 
+    @property
+    def official(self) -> EnvSpec:
+        """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
+        limit = self.config.evaluate.max_steps
+        return self.spec if limit is None else replace(self.spec, max_steps=min(limit, self.spec.max_steps))
+
     # Rounds: a folder of a further round goes on from those before it
 
     @property
