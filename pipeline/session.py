@@ -212,8 +212,15 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 
-def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers."""
+def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
+    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
+    >>> frmdn.make_agent(frmdn.ConvVAE(), memory, spec).controller
+    LinearController(inputs=288, outputs=3)
+    """
+    config = config or AgentConfig()
     hidden = memory.config.hidden if memory is not None else 0
     inputs = vision.config.latent + hidden * (len(config.features) - 1)
     controller = LinearController(inputs, spec.action.size)
