@@ -52,4 +52,4 @@ def shown(output: dict[str, Any]) -> Iterator[str]:
         yield f"![](data:image/png;base64,{''.join(data['image/png'].split())})\n"
     elif "text" in output or "text/plain" in data:
         text = "".join(output.get("text", data.get("text/plain", "")))
-        yield f"```text title=\"prints\"\n{text.rstrip()}\n```\n"
+        yield f'```text title="prints"\n{text.rstrip()}\n```\n'
