@@ -1,4 +1,4 @@
-"""MkDocs hook: the page of the command line is written from the parser itself, so that it cannot tell of another one."""
+"""MkDocs hook: the page of the command line is written from the parser itself, so it tells of no other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MkDocs hook: formulas become MathML when the site is built, so that no page needs a script or the network for them."""
+"""MkDocs hook: formulas become MathML when the site is built, so no page needs a script or the network."""
 
 from __future__ import annotations
 
