@@ -28,6 +28,12 @@ class ActionCodec:
     """Between the real vectors that controllers and memories handle and the actions that a world takes.
 
     Box: the vector f32[A] is the action. Discrete: the vector is the one-hot f32[n] of the action, A = n.
+
+    >>> codec = frmdn.get_spec("CarRacing-v3").action
+    >>> codec.squash(torch.zeros(3)).tolist()  # raw numbers of a controller -> steer, gas, brake
+    [0.0, 0.5, 0.0]
+    >>> frmdn.ActionCodec("discrete", n=4).to_env(np.array([0, 0, 1, 0], np.float32))
+    2
     """
 
     kind: Literal["box", "discrete"]
@@ -125,7 +131,13 @@ def _bounds(codec: ActionCodec, device: torch.device, dtype: torch.dtype) -> tup
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """A world by its official id. Frozen and picklable, so that it travels to workers; `make` builds one there."""
+    """A world by its official id. Frozen and picklable, so that it travels to workers; `make` builds one there.
+
+    >>> env = frmdn.get_spec("CarRacing-v3").make()
+    >>> frame, info = env.reset(seed=1)
+    >>> frame.shape, frame.dtype
+    ((64, 64, 3), dtype('uint8'))
+    """
 
     id: str
     action: ActionCodec

@@ -64,7 +64,7 @@ class Player:
         >>> player = frmdn.open("runs/tiny").player()
         >>> action = player.act(np.zeros((64, 64, 3), np.uint8))
         >>> action.shape, action.dtype
-        ((1,), dtype('float32'))
+        ((2,), dtype('float32'))
         """
         seen = torch.from_numpy(self._frame(np.asarray(frame)))[None]
         actions, self.state = self.agent.act(seen, self.state, self._row)

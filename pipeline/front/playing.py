@@ -33,9 +33,10 @@ def collect(
     Raises:
         ValueError: `who` cannot act, or the folder holds episodes of another world or seed, or the disk is too small.
 
-    >>> store = frmdn.collect(world, "episodes", 3)
+    >>> short = frmdn.get_spec("CarRacing-v3", world=frmdn.WorldConfig(max_steps=5))
+    >>> store = frmdn.collect(short, "episodes", 2)
     >>> store.indices(), store.read(0).frames.shape
-    ([0, 1, 2], (6, 64, 64, 3))
+    ([0, 1], (6, 64, 64, 3))
     """
     actor, spec, store = cast(who), world_of(world), EpisodeStore(Path(folder).expanduser())
     named = isinstance(who, str)
@@ -68,13 +69,14 @@ def evaluate(
     Raises:
         ValueError: `who` cannot act, or the world is open.
 
-    >>> report = frmdn.evaluate("random", world, 4)
-    >>> report.lengths
-    [5, 5, 5, 5]
-    >>> report.ci95[0] <= report.mean <= report.ci95[1]
+    >>> run = frmdn.open("runs/tiny")
+    >>> report = frmdn.evaluate(run)
+    >>> report.returns == run.evaluation["returns"]
     True
-    >>> frmdn.evaluate(lambda frame: np.zeros(2, np.float32), world, 2).returns
-    [10.0, 10.0]
+    >>> short = frmdn.get_spec("CarRacing-v3", world=frmdn.WorldConfig(max_steps=5))
+    >>> full_gas = frmdn.evaluate(lambda frame: [0.0, 1.0, 0.0], short, 1)
+    >>> full_gas.lengths
+    [5]
     """
     if world is None:
         if not isinstance(who, Run | Player):

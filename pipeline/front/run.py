@@ -150,7 +150,7 @@ class Run:
         >>> frames = torch.zeros(5, 64, 64, 3, dtype=torch.uint8)
         >>> actions, state = agent.act(frames, agent.initial(5), theta.expand(5, -1))
         >>> actions.shape
-        torch.Size([5, 1])
+        torch.Size([5, 2])
         """
         self._finished("vision")
         self._finished("memory")
@@ -172,7 +172,7 @@ class Run:
         """The trained agent, ready to act one frame at a time; or another controller `theta` f32[N] of it.
 
         >>> frmdn.open("runs/tiny").player()
-        Player(Counting-v0, 41 parameters)
+        Player(Counting-v0, 82 parameters)
         """
         return Player(self.agent(), self.theta() if theta is None else theta, self.spec)
 

@@ -17,7 +17,7 @@ from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.workers import open_pool
 
 from ..session import Machine
-from ..stages.acting import search_runner
+from ..stages.evolve import search_runner
 from ..stages.searched import Searched, choose, searched
 from .acting import world_of
 from .player import Player
@@ -28,10 +28,9 @@ from .run import Run
 class Evolved:
     """What a search found.
 
-    >>> agent = frmdn.make_agent(frmdn.ConvVAE(), None, world, frmdn.AgentConfig("z"))
-    >>> found = frmdn.evolve(agent, world, frmdn.SearchConfig(population=4, generations=1, validate_every=0))
-    >>> found.player
-    Player(Counting-v0, 66 parameters)
+    >>> found = frmdn.evolve(frmdn.open("runs/tiny"), search=frmdn.SearchConfig(population=4, generations=1))
+    >>> found.player, len(found.history)
+    (Player(Counting-v0, 82 parameters), 1)
     """
 
     player: Player  # the agent with the parameters that count, ready to act
@@ -61,7 +60,8 @@ def evolve(
     Raises:
         ValueError: an agent needs a world, and only a run can dream.
 
-    >>> found = frmdn.evolve(frmdn.open("runs/tiny"), search=frmdn.SearchConfig(population=4, generations=2))
+    >>> run = frmdn.open("runs/tiny")
+    >>> found = frmdn.evolve(run, search=frmdn.SearchConfig(population=4, generations=2))
     >>> [line["generation"] for line in found.history]
     [1, 2]
     >>> frmdn.evaluate(found.player, episodes=2).lengths
