@@ -45,7 +45,7 @@ def learning_curves(histories: Mapping[str, Histories], record: Mapping[str, Any
     for i, (name, (share, nll)) in enumerate(curves.items()):
         colour, width = (INK, 2.0) if name == BASELINE else (colormaps["tab10"](i % 10), 1.4)
         mean = nll.mean(0)
-        band(axes, 100 * share, (nll.min(0), nll.max(0)), color=colour)
+        band(axes, 100 * share, nll.min(0), nll.max(0), color=colour)
         axes.plot(100 * share, mean, color=colour, linewidth=width, label=f"{name}  {mean.min():.3f}")
     floor = record.get("floor")
     if floor is not None:

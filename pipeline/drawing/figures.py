@@ -98,9 +98,9 @@ def curve(axes: Axes, history: History, key: str, **style: Any) -> Curve:
     return x, y
 
 
-def band(axes: Axes, x: NDArray[np.float64], edges: Sequence[NDArray[np.float64]], **style: Any) -> None:
-    """The room between two curves f64[N], low and high."""
-    axes.fill_between(x, *edges, **{"alpha": 0.15, "linewidth": 0, **style})
+def band(axes: Axes, x: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], **style: Any) -> None:
+    """The room between two curves f64[N]."""
+    axes.fill_between(x, low, high, **{"alpha": 0.15, "linewidth": 0, **style})
 
 
 def spread(count: int) -> NDArray[np.float64]:

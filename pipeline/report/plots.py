@@ -75,7 +75,7 @@ def evolution_curves(history: History) -> Figure:
     main, sigma, cost = figure.subplot_mosaic([["main", "main", "sigma"], ["main", "main", "cost"]]).values()
     generation, mean = series(history, "generation", "mean")
     _, std = series(history, "generation", "std")
-    band(main, generation, (mean - std, mean + std), color=BLUE, label="± std")
+    band(main, generation, mean - std, mean + std, color=BLUE, label="± std")
     curve(main, history, "mean", color=BLUE, label="population mean")
     curve(main, history, "best", color=GREY, linewidth=1.0, label="best candidate")
     curve(main, history, "validation", **CHECKED, label="CMA's mean, validation seeds")

@@ -296,3 +296,29 @@ def test_a_table_names_its_rows_and_columns() -> None:
     assert cells.count(("td", "number", None)) == 2 and ("th", "number", "col") in cells
     assert cells.count(("th", None, "row")) == 2
     assert "width:50.0%" in html and Reader(html).words() == "a b share x 1,234 y 0.3"
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The cells of every row of every table of a page, headings included."""
+    found = []
+    for row in re.findall(r"<tr.*?</tr>", path.read_text(), re.DOTALL):
+        cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        found.append([re.sub(r"<[^>]+>", "", cell).strip() for cell in cells])
+    return found
+
+
+def test_every_figure_of_the_evaluation_stands_under_its_own_heading(run: Path) -> None:
+    """All of them differ, so that two columns changed about show."""
+    report = evaluation([700.0, 900.0, 860.0], [-50.0, -20.0, -41.0])
+    report["ci95"], report["std"] = [750.5, 880.25], 105.83
+    put(run, "evaluation.json", report)
+    table = rows(write_report(run))
+    (heads,) = (row for row in table if row[:1] == ["policy"] and "worst" in row)
+    agent, random = (
+        dict(zip(heads, next(row for row in table if row[:1] == [name]), strict=True)) for name in ("agent", "random")
+    )
+    assert (agent["worst"], agent["best"], agent["episodes"]) == ("700.0", "900.0", "3")
+    assert (agent["mean"], agent["std"], agent["95 % interval"]) == ("820.0", "105.8", "750.5 to 880.2")
+    minus = "\N{MINUS SIGN}"
+    assert (random["worst"].replace(minus, "-"), random["best"].replace(minus, "-")) == ("-50.0", "-20.0")
+    assert [row for row in table if row[:1] == ["7002"]] == [["7002", "900.0", "601"]]  # seed, return, steps

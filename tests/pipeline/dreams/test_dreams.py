@@ -214,6 +214,5 @@ def test_runs_are_tabulated(finished: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_only_a_search_in_dreams_has_a_temperature() -> None:
-    assert search_temperature({"search": {"sigma": 0.1}}) is None
     assert search_temperature({"dream": {"world": "dream", "temperature": 1.15}}) == 1.15
     assert search_temperature({"dream": {"world": "reality", "temperature": 1.15}}) is None
