@@ -71,7 +71,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RoundsConfig:
-    """How often to collect with the agent so far, train on what it met, and evolve again; docs/dreams.md."""
+    """How often to collect with the agent so far, train on what it met, and evolve again; docs/how-to/dreams.md."""
 
     count: int = 1  # rounds in all; the stages before `rounds` are the first
     episodes: int = 32  # that the agent plays in each further round

@@ -25,7 +25,7 @@ examples:
   frmdn run --preset quick --out runs/rmdn --memory rmdn --seed 3
   frmdn run --preset quick --out runs/wide --set search.population=64 --set memory.hidden=512
   frmdn run --out runs/car --ray-address auto         on a Ray cluster that is already there
-  frmdn run --preset quick-dream --out runs/dreamt    evolved in dreams only, in rounds; docs/dreams.md
+  frmdn run --preset quick-dream --out runs/dreamt    evolved in dreams only, in rounds; docs/how-to/dreams.md
 
 Kill it anywhere and call the same command again: it goes on after the last finished episode, checkpoint or generation.
 All settings of a run stand in its config.json; --set takes any of them as section.key=value.
