@@ -110,10 +110,16 @@ class ActionCodec:
         return np.clip(vectors, np.array(self.low, np.float32), np.array(self.high, np.float32))
 
     def from_env(self, action: Any) -> Vectors:
-        """The action vector f32[A] of one action of the world."""
+        """The action vector f32[A] of one action of the world. ValueError: it is none of the world's actions."""
         if self.kind == "discrete":
-            return np.eye(self.n, dtype=np.float32)[int(action) - self.start]
-        return np.array(action, np.float32).reshape(self.size)
+            index = int(action) - self.start
+            if not 0 <= index < self.n:
+                raise ValueError(f"action {action} is none of this world's: {self.start} to {self.start + self.n - 1}")
+            return np.eye(self.n, dtype=np.float32)[index]
+        vector = np.array(action, np.float32)
+        if vector.size != self.size:
+            raise ValueError(f"action {action} has {vector.size} numbers, but this world takes {self.size}")
+        return vector.reshape(self.size)
 
     def sample(self, rng: np.random.Generator, n: int) -> Vectors:
         """Action vectors f32[n,A], uniform in the box, or one-hot of uniformly drawn actions."""

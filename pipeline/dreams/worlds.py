@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,16 +13,9 @@ from frmdn.agent.dream import Dream
 from frmdn.agent.memory import Memory
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.envs.dream import DreamSlots
-from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.latents import Latents
 
 from ..session import Session
-
-
-def official(session: Session) -> EnvSpec:
-    """The environment with the step limit of the run's evaluation."""
-    limit = session.config.evaluate.max_steps
-    return session.spec if limit is None else replace(session.spec, max_steps=min(limit, session.spec.max_steps))
 
 
 def held_out(session: Session) -> list[Latents]:
@@ -66,7 +58,7 @@ def dream_slots(
     dreams = [Dream(m, temperature=temperature, done_threshold=ends, reward=reward) for m in members]
     first = first_latents(session)
     return DreamSlots(
-        official(session),
+        session.official,
         dreams,
         [dream.initial(first) for dream in dreams],
         slots,
