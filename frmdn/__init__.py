@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .rollouts.episodes.episode import Episode
     from .rollouts.episodes.store import EpisodeStore
 
+    __version__: str
+
 __all__ = [
     "ActionCodec",
     "Agent",
@@ -107,20 +109,22 @@ if not (_here / "agent").is_dir():  # a source checkout: its folders stand besid
     __path__.append(str(_here.parent))
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name on its first use, and keep it."""
-    if name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # so that a type checker knows which names there are, and reports the others
 
-        value: Any = version("frmdn")
-    elif name in _HOME:
-        value = getattr(import_module(f".{_HOME[name]}", __name__), name)
-    elif name == "density":
-        value = import_module(".density", __name__)
-    else:
-        raise AttributeError(f"module 'frmdn' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        """Import a public name on its first use, and keep it."""
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: Any = version("frmdn")
+        elif name in _HOME:
+            value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+        elif name == "density":
+            value = import_module(".density", __name__)
+        else:
+            raise AttributeError(f"module 'frmdn' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

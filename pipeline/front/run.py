@@ -18,7 +18,7 @@ from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.episodes.joined import Episodes, LatentSource
 
 from ..config import RunConfig
-from ..dreams.worlds import dream_slots, first_latents, official, rules
+from ..dreams.worlds import dream_slots, first_latents, rules
 from ..files import History, read_json
 from ..session import Session, open_session
 from ..workspace import StageStatus, Workspace
@@ -63,7 +63,7 @@ class Run:
         >>> frmdn.open("runs/tiny").spec.id
         'Counting-v0'
         """
-        return official(self.session)
+        return self.session.official
 
     def status(self) -> list[StageStatus]:
         """Where each stage stands: `name`, `state` (done, partial, stale or missing), `why` and `seconds`.

@@ -36,7 +36,7 @@ def number(value: float, digits: int = 0, sign: str = "") -> str:
     return f"{value:{sign},.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def interval(low: float, high: float, digits: int = 0) -> str:
+def interval(low: float, high: float, *, digits: int = 0) -> str:
     """808 to 826."""
     return f"{number(low, digits)} to {number(high, digits)}"
 
