@@ -13,11 +13,12 @@ from frmdn.controller.fitness import RealFitness
 from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.workers import open_pool
 
-from ..config import RoundsConfig, RunConfig, to_json
+from ..config import RoundsConfig, RunConfig
 from ..files import History, read_json, write_json
 from ..session import Result, Session, Work, kept_record, round_name
+from ..settings import to_json
 from ..workspace import Workspace
-from .acting import search_runner
+from .evolve import search_runner
 
 # A single round is no contest: these settings are those of the run, and no round is stale when they change.
 ALONE = {"count": 1, "finalists": RoundsConfig.finalists, "final_episodes": RoundsConfig.final_episodes}
