@@ -75,7 +75,7 @@ def evolve(
         raise ValueError("dreams=True needs a run, whose latents dreams begin at: give frmdn.open(folder)")
     spec, config, root = world_of(world), search or SearchConfig(), seed or 0
     seeds = episode_seeds(root, "validate", config.validate_episodes)
-    with open_pool(partial(search_runner, spec, who, config, "auto"), workers) as pool:
+    with open_pool(partial(search_runner, spec, who, config), workers) as pool:
         return _search(who, spec, config, Searched(RealFitness(pool), None, seeds), root, None)
 
 
