@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from frmdn.agent.memory import MemoryConfig
 from frmdn.agent.seeds import episode_seeds
-from frmdn.agent.vision import VisionConfig
-from frmdn.controller.dreaming import DreamConfig
-from frmdn.controller.evolution import SearchConfig
-from frmdn.envs.options import WorldConfig
 from frmdn.pipeline.commands.main import main
-from frmdn.pipeline.config import RoundsConfig, SequenceData, override, to_json
+from frmdn.pipeline.config import override
 from frmdn.pipeline.files import read_json, write_json
 from frmdn.pipeline.presets import PRESETS, WORLDS, preset
 from frmdn.pipeline.session import open_session
+from frmdn.pipeline.settings import to_json
 from frmdn.pipeline.stages import running
 from frmdn.pipeline.stages.evolve import search_runner
-from frmdn.pipeline.stages.table import LATER, STAGES, fingerprints, table
+from frmdn.pipeline.stages.table import fingerprints, table
 from frmdn.pipeline.workspace import Workspace
-from frmdn.rollouts.collect import CollectConfig
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.workers import open_pool
 
@@ -301,29 +295,6 @@ def test_where_candidates_play_is_part_of_the_search(plain: dict[str, Any]) -> N
     assert [name for name in real if real[name] != dream[name]] == ["evolve", "evaluate", "report"]
     assert fingerprints(override(plain, ["dream.temperature=2"])) == real  # nobody dreams
     assert fingerprints(override(plain, ["dream.world=dream", "dream.temperature=2"]))["evolve"] != dream["evolve"]
-
-
-def test_folders_that_are_older_than_a_setting_stay_as_they_are(plain: dict[str, Any]) -> None:
-    old = {key: value for key, value in plain.items() if key not in ("dream", "rounds", "world")}
-    for name in LATER:
-        section, key = name.split(".")
-        if section not in old:
-            continue
-        old[section] = {inner: value for inner, value in old[section].items() if inner != key}
-    assert fingerprints(old) == fingerprints(plain) and table(old) == STAGES
-    kinds = {
-        "collect": CollectConfig,
-        "memory": MemoryConfig,
-        "memory_data": SequenceData,
-        "vision": VisionConfig,
-        "world": WorldConfig,
-        "dream": DreamConfig,
-        "search": SearchConfig,
-        "rounds": RoundsConfig,
-    }
-    defaults = {f"{section}.{field.name}": field.default for section, kind in kinds.items() for field in fields(kind)}
-    assert {name: defaults[name] for name in LATER} == LATER
-    assert fingerprints(override(plain, ["memory.reward_head=two_hot"]))["memory"] != fingerprints(plain)["memory"]
 
 
 def test_the_table_of_a_round_lacks_what_the_run_does_once(plain: dict[str, Any]) -> None:
