@@ -42,7 +42,14 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """One policy on held-out episodes; entry i of seeds, returns and lengths is the same episode."""
+    """One policy on held-out episodes; entry i of seeds, returns and lengths is the same episode.
+
+    >>> report = frmdn.evaluate(frmdn.open("runs/tiny"))
+    >>> len(report.returns), report.ci95[0] <= report.mean <= report.ci95[1]
+    (2, True)
+    >>> report.to_dict()["env"]
+    'Counting-v0'
+    """
 
     env: str
     backend: str

@@ -57,6 +57,12 @@ class DreamSlots(Slots):
         features: what the controller sees; a dream of a Markov world has "z" only.
         max_steps: transitions before an episode is truncated; None: as in reality.
         block: rows computed together; as many as slots where all episodes are equally long, so that none is in vain.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size)))
+    >>> slots = frmdn.DreamSlots(spec, dream, dream.initial(torch.zeros(1, 32)), slots=2)
+    >>> slots.start(0, seed=7).shape
+    (288,)
     """
 
     backend = "dream"
@@ -188,6 +194,14 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         decode: latents f[n,Z] -> pictures in 0..1, f[n,H,W,C], for `render`; a vision's `decode`.
         seed: of a first reset that names none.
         autoreset: when an episode that is over begins anew.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size)))
+    >>> env = frmdn.DreamEnv(frmdn.DreamSlots(spec, dream, dream.initial(torch.zeros(1, 32)), slots=2))
+    >>> features, info = env.reset(seed=0)
+    >>> features, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    >>> features.shape
+    (2, 288)
     """
 
     def __init__(

@@ -98,7 +98,7 @@ class Session:
     def at(self, folder: Path) -> Session:
         """The same machine at another run folder."""
         workspace = Workspace(folder)
-        return replace(self, workspace=workspace, config=from_json(workspace.read_config()))
+        return replace(self, workspace=workspace, config=stored_config(workspace))
 
     # What is stored
 
@@ -218,8 +218,15 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 
-def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers."""
+def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
+    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
+    >>> frmdn.make_agent(frmdn.ConvVAE(), memory, spec).controller
+    LinearController(inputs=288, outputs=3)
+    """
+    config = config or AgentConfig()
     hidden = memory.config.hidden if memory is not None else 0
     inputs = vision.config.latent + hidden * (len(config.features) - 1)
     controller = LinearController(inputs, spec.action.size)
@@ -233,7 +240,16 @@ def open_session(root: str | Path, workers: int = 0) -> Session:
     run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    return Session(workspace, from_json(workspace.read_config()), Machine(workers), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(workers), Progress()).kept
+
+
+def stored_config(workspace: Workspace) -> RunConfig:
+    """The configuration of a folder; ValueError names the file where a setting of it is wrong or unknown."""
+    plain = workspace.read_config()
+    try:
+        return from_json(plain)
+    except ValueError as error:
+        raise ValueError(f"{workspace.config_path}: {error}") from None
 
 
 def _initialised(make: Callable[[], Model], seed: int) -> Model:

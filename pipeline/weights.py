@@ -35,7 +35,10 @@ def save_model(folder: Path, model: nn.Module) -> None:
 def load_model(folder: Path, model: Model) -> Model:
     """Fill `model` with the weights of a folder; raises ValueError for foreign, damaged or non-finite weights."""
     header_path, path = folder / "model.json", folder / "model.safetensors"
-    header = read_json(header_path)
+    try:
+        header = read_json(header_path)
+    except FileNotFoundError:
+        raise ValueError(f"{header_path} is missing: {REMEDY}") from None
     if header.get("format") != FORMAT:
         raise ValueError(f"{header_path} does not describe weights of frmdn: {REMEDY}")
     if header.get("version") != VERSION:

@@ -23,6 +23,13 @@ class ConditionalDensity(nn.Module):
         trunk: a module with an attribute `features` and a forward (context, state) -> (features, state).
         head: features [*B,F] -> a distribution in flow space with log_prob, sample, mean and mode.
         flow: f; if it was built for a context, it gets the features too.
+
+    >>> from frmdn.density import ConditionalDensity, Identity, MixtureHead
+    >>> from frmdn.agent.density.networks import Feedforward
+    >>> model = ConditionalDensity(Feedforward(3, (16,)), MixtureHead(16, 2), Identity())
+    >>> density, state = model(torch.zeros(4, 3))
+    >>> loss = -density.log_prob(torch.zeros(4, 2)).mean()
+    >>> loss.backward()
     """
 
     def __init__(self, trunk: nn.Module, head: nn.Module, flow: Flow) -> None:
@@ -54,6 +61,11 @@ def mdn(
         components: K.
         hidden: widths of the hidden layers.
         activation: module made after each of them.
+
+    >>> model = frmdn.density.mdn(inputs=1, outputs=1)
+    >>> density, _ = model(torch.linspace(0, 1, 50)[:, None])
+    >>> density.log_prob(torch.zeros(50, 1)).shape
+    torch.Size([50])
     """
     return ConditionalDensity(
         Feedforward(inputs, hidden, activation), MixtureHead(hidden[-1], outputs, components), Identity()
@@ -77,6 +89,12 @@ def rmdn(
         hidden: H of the LSTM.
         precision: of the components; "semi_tied" puts one linear map (`Linear`) before the mixture.
         rank: R of "low_rank".
+
+    >>> model = frmdn.density.rmdn(inputs=3, outputs=2, hidden=16)
+    >>> density, state = model(torch.zeros(4, 10, 3))  # 4 sequences of 10 contexts
+    >>> density, state = model(torch.zeros(4, 1, 3), state)  # one step on
+    >>> density.sample().shape
+    torch.Size([4, 1, 2])
     """
     return frmdn(inputs, outputs, components, hidden, precision, rank, flow=Identity())
 
@@ -105,6 +123,11 @@ def frmdn(
         blocks: coupling blocks of four linear layers; two as published.
         conditional: let the flow see the LSTM's features h, so that it bends another way at every step.
         flow: a flow instead of those blocks; `Identity()` makes an RMDN, to the last bit.
+
+    >>> model = frmdn.density.frmdn(inputs=3, outputs=2, hidden=16)
+    >>> density, state = model(torch.zeros(4, 10, 3))  # 4 sequences of 10 contexts
+    >>> loss = -density.log_prob(torch.zeros(4, 10, 2)).mean()  # nats for each vector
+    >>> loss.backward()
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")

@@ -19,6 +19,12 @@ class FlowedDistribution(Distribution):
         base: the mixture in flow space, over [*B,D].
         flow: f.
         context: [*B,F] for a flow that needs it.
+
+    >>> from frmdn.density import Diagonal, FlowedDistribution, GaussianMixture, Standardize
+    >>> standard = GaussianMixture(torch.zeros(1), torch.zeros(1, 1), Diagonal(torch.ones(1, 1)))
+    >>> density = FlowedDistribution(standard, Standardize(mean=torch.tensor([3.0]), scale=torch.tensor([2.0])))
+    >>> density.log_prob(torch.tensor([3.0]))  # -log(2 sqrt(2 pi))
+    tensor(-1.6121)
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own class attribute)

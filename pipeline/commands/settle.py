@@ -93,9 +93,8 @@ def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str
 
 
 def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Progress) -> Session:
-    from ..config import from_json
-    from ..session import Machine, Session
+    from ..session import Machine, Session, stored_config
 
     workers = cores() if options.workers is None else options.workers
     machine = Machine(workers, options.ray_address)
-    return Session(workspace, from_json(workspace.read_config()), machine, progress)
+    return Session(workspace, stored_config(workspace), machine, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -32,6 +33,12 @@ def first_latents(session: Session) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([store.read_slice(index, 0, 1).mean[:1] for index in indices]))
 
 
+def rules(session: Session) -> tuple[float | None, Literal["learned", "survival"]]:
+    """How dreams of the run end (`Dream.done_threshold`) and reward: as its search dreamt, where it did."""
+    config = session.config.dream if session.dreams else DreamConfig(done_threshold=0.5)
+    return config.done_threshold, config.reward
+
+
 def dream_slots(
     session: Session,
     agent: Agent,
@@ -47,8 +54,7 @@ def dream_slots(
     """
     if members is None:
         members = session.memories() if session.dreams else [_memory(agent)]
-    rules = session.config.dream if session.dreams else DreamConfig(done_threshold=0.5)
-    ends, reward = rules.done_threshold, rules.reward
+    ends, reward = rules(session)
     dreams = [Dream(m, temperature=temperature, done_threshold=ends, reward=reward) for m in members]
     first = first_latents(session)
     return DreamSlots(

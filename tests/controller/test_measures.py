@@ -70,3 +70,11 @@ def test_kinds_of_figures() -> None:
     rate = Measure("rate", "won", "rate", "share won")
     figures = summarise([rate], [{"rate": 1.0}, {"rate": 0.0}], lambda each: (-1.0, -1.0))
     assert figures["rate"] == 0.5 and figures["rate_ci95"] == list(wilson([1.0, 0.0]))
+
+
+def test_wilson_is_an_interval_of_95_per_cent() -> None:
+    """It ends where the normal test of a rate, with the quantile 1.96, just does not refuse the rate that was seen."""
+    for wins, n in ((3, 20), (10, 20), (60, 100)):
+        seen = wins / n
+        for end in wilson([1.0] * wins + [0.0] * (n - wins)):
+            assert abs(seen - end) / np.sqrt(end * (1 - end) / n) == pytest.approx(1.96, abs=1e-3)
