@@ -107,14 +107,14 @@ def real_sequences(source: Source, count: int) -> Tensor:
 
 
 def _density(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
-    from ..report.plots import to_png
+    from ..drawing.figures import to_png
     from .pictures import toy_densities
 
     return to_png(toy_densities(source, {model.config.model: model}))
 
 
 def _pictures(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
-    from ..report.plots import picture_rows, to_png
+    from ..drawing.figures import picture_rows, to_png
 
     real = real_sequences(source, count)
     made = generate(model, len(real), real.shape[1], draw)
@@ -123,7 +123,7 @@ def _pictures(source: Source, model: NextStep, data: Data, count: int, draw: Dra
 
 def _dream(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
     """Frames decoded by the run's own vision: as recorded above, dreamed with the same actions below."""
-    from ..report.plots import picture_rows, to_png
+    from ..drawing.figures import picture_rows, to_png
     from ..session import open_session
 
     run = Path(str(data.path))

@@ -93,7 +93,7 @@ def _of_run(
         config = replace(config, seed=seed)
     session = replace(session, config=config, machine=Machine(workers))
     spec = session.spec if world is None else world_of(world)
-    make = partial(search_runner, spec, agent, config.search, config.backend)
+    make = partial(search_runner, spec, agent, config.search)
     with searched(session, agent, make, session.dreams if dreams is None else dreams) as where:
         return _search(agent, spec, config.search, where, session.seed, session.start(agent))
 
