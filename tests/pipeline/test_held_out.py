@@ -45,7 +45,9 @@ ROUNDS, MEMBERS = 3, 2
 SETTINGS = {
     "collect.episodes": 7,
     "vision_data.validation": 0.3,
-    "vision_data.batch": 16,
+    "vision_data.batch": 8,
+    "vision_fit.checkpoint_every": 4,
+    "memory_fit.checkpoint_every": 6,
     "memory_data.validation": 0.3,
     "memory_data.members": MEMBERS,
     "memory_data.batch": 6,
