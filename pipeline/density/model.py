@@ -71,4 +71,4 @@ def _density(config: ModelConfig) -> Any:
         return SquaredError(config.inputs, config.outputs)
     if config.model == "mdn":
         return slides_mdn(config.inputs, config.outputs)
-    return build(config.model, config.inputs, config.outputs, config.components, config.hidden)
+    return build(config.model, config.inputs, config.outputs, config.components, config.hidden, standardize=False)
