@@ -90,7 +90,7 @@ class Run:
     def _settings(self) -> dict[str, Any]:
         plan, source = self.plan, self.source
         return {
-            "data": asdict(plan.data),
+            "data": plan.data.settings(),
             "model": asdict(plan.model),
             "recipe": asdict(plan.recipe),
             "seed": plan.seed,

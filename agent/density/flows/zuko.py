@@ -92,9 +92,10 @@ class FromZuko(Flow):
                     f"flow has the {side} {getattr(transform, side)}, not all of R^{self.event}: a mixture behind it "
                     "would not integrate to 1"
                 )
-        left = torch.linspace(-4, -2, 5, dtype=u.dtype, device=u.device).unsqueeze(-1).expand(-1, self.event)
+        left = torch.full((1, self.event), -3.0, dtype=u.dtype, device=u.device)
+        turned = left + PERIOD * torch.eye(self.event, dtype=u.dtype, device=u.device)  # each dimension by itself
         with torch.no_grad():
-            apart = (self(left + PERIOD, context)[0] - self(left, context)[0]).abs().amax(-1)
+            apart = (self(turned, context)[0] - self(left, context)[0]).abs().amax(-1)
         if bool((apart < 1e-3).any()):
             raise ValueError(
                 f"flow {type(transform).__name__} sends points that lie {PERIOD:.2f} apart to one: it is circular, "

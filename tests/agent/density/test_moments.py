@@ -166,7 +166,7 @@ def test_one_component_has_samples_with_a_gradient(kind: str, flow: str) -> None
     assert density.has_rsample and base.has_rsample
     one, two = (draw((9,), generator=torch.Generator().manual_seed(3)) for draw in (density.rsample, density.sample))
     assert torch.equal(one, two) and one.requires_grad and not two.requires_grad
-    one.square().sum().backward()
+    one.square().sum().backward(retain_graph=True)
     for parameter in [*parameters, *bent.parameters()]:
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
     if flow == "identity":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -109,15 +110,15 @@ def test_in_a_model_it_climbs_the_ladder(name: str, conditional: bool) -> None:
 def test_the_density_of_one_dimension_integrates_to_one(name: str) -> None:
     density = mdn(2, 1, 3)
     density.flow = FromZuko(theirs(name, event=1), 1)
-    grid = torch.linspace(-60, 60, 20_001, dtype=F64)
+    grid = torch.linspace(-30, 30, 40_001, dtype=F64)  # fine: the slope of a spline has jumps
     found = density.double()(torch.randn(1, 2, dtype=F64))[0].log_prob(grid[:, None, None]).exp()[:, 0]
-    assert torch.trapezoid(found, grid).item() == pytest.approx(1, abs=1e-4)
+    assert torch.trapezoid(found, grid).item() == pytest.approx(1, abs=3e-4)
 
 
 def test_single_transformations_and_chains() -> None:
     zuko, y = import_zuko(), torch.randn(5, D, dtype=F64)
     fixed = FromZuko(AffineTransform(1.0, 2.0), D)  # of torch, one log determinant for each dimension
-    torch.testing.assert_close(fixed(y), (1 + 2 * y, torch.full((5,), D * torch.tensor(2.0, dtype=F64).log())))
+    torch.testing.assert_close(fixed(y), (1 + 2 * y, torch.full((5,), D * math.log(2), dtype=F64)))
     lazy = zuko.lazy.UnconditionalTransform(zuko.transforms.MonotonicAffineTransform, torch.zeros(D), torch.ones(D))
     flow = Chain(FromZuko(lazy, D), Coupling(D)).double()
     torch.testing.assert_close(flow.inverse(flow(y)[0]), y)
