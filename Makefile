@@ -27,7 +27,7 @@ run: setup
 
 test: lint type
 	@# One thread: the tests' tensors are small, and threads that wait for each other are slower than none.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest
 
 lint: setup
 	$(BIN)/ruff check .

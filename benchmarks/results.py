@@ -1,4 +1,4 @@
-"""Finished run folders as a JSON list: `python -m frmdn.benchmarks.results runs/a runs/b > docs/results/car_racing.json`."""
+"""Finished run folders as a JSON list: `python -m frmdn.benchmarks.results runs/a runs/b > car_racing.json`."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from .errors import MissingExtra
 from .frames import FrameEnv, FramePipe
 from .measure import Measure
 from .options import WorldConfig
+from .slots import SlotEnv, Step
 from .spec import ActionCodec, EnvSpec
-from .vector import EnvPoolSlots, GymnasiumSlots, SlotEnv, Step, available_backend, make_slots
+from .vector import EnvPoolSlots, GymnasiumSlots, available_backend, make_slots
 from .worlds.counting import CountingEnv, Failure, counting_spec, read_frame
 
 __all__ = [

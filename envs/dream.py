@@ -17,8 +17,8 @@ from frmdn.agent.agent import select_features
 from frmdn.agent.dream import Dream, DreamState, Noise
 from frmdn.agent.seeds import derive, generator
 
+from .slots import SEEDS, Slots, Step
 from .spec import ActionCodec, EnvSpec, Vectors
-from .vector import SEEDS, Slots, Step
 
 CHUNK = 32  # transitions for which an episode draws its random numbers at a time
 BLOCK = 128  # rows computed together: half as many cost nearly as much, twice as many save a few per cent

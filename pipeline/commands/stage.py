@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: Progress, episodes: int) -> int:
     """Measure a finished agent on another number of episodes; the run's own evaluation.json stays as it is."""
     from ..session import Work
-    from ..stages.acting import measure
+    from ..stages.evaluate import measure
     from ..workspace import StageClock
 
     needed = [status for status in workspace.status() if status.name not in ("evaluate", "report")]

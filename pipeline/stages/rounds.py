@@ -17,7 +17,7 @@ from ..config import RoundsConfig, RunConfig, to_json
 from ..files import History, read_json, write_json
 from ..session import Result, Session, Work, kept_record, round_name
 from ..workspace import Workspace
-from .acting import search_runner
+from .evolve import search_runner
 
 # A single round is no contest: these settings are those of the run, and no round is stale when they change.
 ALONE = {"count": 1, "finalists": RoundsConfig.finalists, "final_episodes": RoundsConfig.final_episodes}

@@ -7,9 +7,14 @@ from contextlib import contextmanager
 
 from ..progress import Task, duration
 from ..session import Result, Session, Work
-from .acting import run_evaluate, run_evolve, run_report
+from .collect import run_collect
+from .encode import run_encode
+from .evaluate import run_evaluate
+from .evolve import run_evolve
+from .memory import run_memory
+from .report import run_report
 from .rounds import run_rounds
-from .training import run_collect, run_encode, run_memory, run_vision
+from .vision import run_vision
 
 STAGE_FUNCTIONS: dict[str, Callable[[Session, Work], Result]] = {
     "collect": run_collect,

@@ -96,7 +96,10 @@ def test_options_reach_the_environment_and_leave_envpool_out():
     env = spec.make()
     assert (env.repeat, env.sticky, env.pool) == (4, 0.25, True)
     env.close()
-    assert get_spec("CarRacing-v3").backends == ("envpool", "gymnasium") and counting_spec().world == WorldConfig()
+    assert (
+        get_spec("CarRacing-v3").backends == ("painted", "envpool", "gymnasium")
+        and counting_spec().world == WorldConfig()
+    )
 
 
 def test_an_option_that_a_world_does_not_offer_is_named():

@@ -60,7 +60,7 @@ def kill() -> Callable[[list[str], Path, Callable[[], bool]], None]:
 @pytest.fixture
 def counting() -> Iterator[str]:
     """`Counting-v0` under its own name for as long as a test runs."""
-    gymnasium.register(ENV, entry_point="envs.counting:CountingEnv", max_episode_steps=10)
+    gymnasium.register(ENV, entry_point="frmdn.envs.worlds.counting:CountingEnv", max_episode_steps=10)
     yield ENV
     del gymnasium.registry[ENV]
 

@@ -26,7 +26,7 @@ from frmdn.pipeline.files import read_json
 from frmdn.pipeline.presets import PRESETS, WORLDS, preset
 from frmdn.pipeline.session import open_session
 from frmdn.pipeline.stages import running
-from frmdn.pipeline.stages.acting import search_runner
+from frmdn.pipeline.stages.evolve import search_runner
 from frmdn.pipeline.stages.table import LATER, STAGES, fingerprints, table
 from frmdn.pipeline.workspace import Workspace
 from frmdn.rollouts.collect import CollectConfig

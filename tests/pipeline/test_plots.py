@@ -144,7 +144,7 @@ def test_figures_leave_no_state_and_need_no_pyplot() -> None:
     before = dict(matplotlib.rcParams)
     plots.to_svg(plots.vision_curves(VISION))
     assert dict(matplotlib.rcParams) == before
-    program = "import sys, pipeline.plots; assert 'matplotlib.pyplot' not in sys.modules"
+    program = "import sys, frmdn.pipeline.report.plots; assert 'matplotlib.pyplot' not in sys.modules"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[2]
     )

@@ -23,7 +23,7 @@ PROGRAM = """
 import sys
 import gymnasium
 from frmdn.pipeline.commands.main import main
-gymnasium.register("Counting-v0", entry_point="envs.counting:CountingEnv", max_episode_steps=10)
+gymnasium.register("Counting-v0", entry_point="frmdn.envs.worlds.counting:CountingEnv", max_episode_steps=10)
 sys.exit(main(sys.argv[1:]))
 """
 SETTINGS = {  # long enough to be caught in the middle of the second round's stages, short enough for a test

@@ -82,7 +82,7 @@ def test_bad_frames_are_refused_and_leave_nothing(tmp_path: Path, frames: list[n
 
 
 def test_an_opencv_without_codecs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.video.CODECS", ("ABCD",))
+    monkeypatch.setattr("frmdn.pipeline.report.film.CODECS", ("ABCD",))
     with pytest.raises(ValueError, match="opencv-python"):
         write_video(tmp_path / "a.webm", [np.zeros((32, 32, 3), np.uint8)])
 

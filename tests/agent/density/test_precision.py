@@ -125,7 +125,7 @@ def test_low_rank_passes_its_rows_in_pieces(monkeypatch: pytest.MonkeyPatch) -> 
     torch.manual_seed(0)
     results = []
     for chunk in (1 << 19, 30, 1):  # all at once, three rows at a time, one
-        monkeypatch.setattr("agent.density.low_rank.CHUNK", chunk)
+        monkeypatch.setattr("frmdn.agent.density.low_rank.CHUNK", chunk)
         torch.manual_seed(0)
         leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((7, 5), (7, 5), (7, 2, 5))]
         value = LowRank.from_log(leaves[1], leaves[2].unsqueeze(0)).log_density(leaves[0].unsqueeze(0))

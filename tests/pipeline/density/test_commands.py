@@ -36,7 +36,7 @@ def test_compare_leaves_results_and_pictures_and_grows(
     toy: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "frmdn.pipeline.commands.density.slides_recipe", lambda epoch: run_module.Recipe(None, 4, checks=2)
+        "frmdn.pipeline.density.study.slides_recipe", lambda epoch: run_module.Recipe(None, 4, checks=2)
     )
     words = ["density", "compare", "--data", "inverse-sine", "--steps", "4", "--out", str(tmp_path), "--json", *SMALL]
     assert main([*words, "--models", "rmdn", "mdn", "--seeds", "2"]) == 0

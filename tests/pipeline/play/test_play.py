@@ -189,17 +189,15 @@ def test_mistakes_end_in_one_line(
 
 def test_the_agent_of_the_round_that_counts_plays(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`kept.json` of a finished run in rounds decides whose controller drives."""
-    from frmdn.pipeline.commands import commands
-
     opened = []
 
     def refuse(session: object, temperature: float) -> None:
         opened.append(session)
         raise ValueError("enough")
 
-    monkeypatch.setattr(commands, "dream_game", refuse)
+    monkeypatch.setattr(games, "dream_game", refuse)
     kept = object()
-    monkeypatch.setattr("pipeline.session.Session.kept", property(lambda self: kept))
+    monkeypatch.setattr("frmdn.pipeline.session.Session.kept", property(lambda self: kept))
     assert main(words(finished)) == 2 and opened == [kept]
 
 
@@ -210,7 +208,7 @@ def test_the_pace_is_that_of_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> None:
         raise games.MissingExtra("x", "y", "z")
 
-    monkeypatch.setattr("envs.spec.EnvSpec.make", missing)
+    monkeypatch.setattr("frmdn.envs.spec.EnvSpec.make", missing)
     assert pace(get_spec("CarRacing-v3")) == games.FPS
 
 

@@ -1,0 +1,82 @@
+"""Rivals of the agent: those that learn nothing, and those that are evolved with the same search budget."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.seeds import derive
+from frmdn.envs.spec import EnvSpec
+from frmdn.rollouts.collect import PolicyFactory
+from frmdn.rollouts.policy import AgentPolicy, HeldPolicy, Policy, RandomPolicy
+
+from ..files import read_json
+from ..session import Session, Work, make_agent
+from ..weights import load_theta
+from ..workspace import StageClock
+from .evolve import search
+from .table import digest
+
+BASELINES = {"vision_only": "z", "untrained_memory": None}  # name -> features; None: the run's own
+
+
+def agent_policy(agent: Agent, theta: np.ndarray) -> PolicyFactory:
+    """The agent with these parameters, made anew in every worker."""
+    return partial(_play, agent, theta)
+
+
+def _play(agent: Agent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent, slots, theta)
+
+
+def fixed_policies(session: Session) -> dict[str, PolicyFactory]:
+    """The rivals that learn nothing: random actions, and those that the world names as worth holding down."""
+    held: dict[str, PolicyFactory] = {name: partial(_hold, action) for name, action in session.spec.references}
+    return {"random": random_policy, **held}
+
+
+def random_policy(spec: EnvSpec, slots: int) -> Policy:
+    return RandomPolicy(spec.action)
+
+
+def _hold(action: int, spec: EnvSpec, slots: int) -> Policy:
+    return HeldPolicy(spec.action, action)
+
+
+def evolved_rival(session: Session, name: str, agent: Agent) -> PolicyFactory:
+    """A rival controller evolved with the same search budget; kept, and resumed, in baselines/<name>/."""
+    features = BASELINES[name] or session.config.agent.features
+    memory = session.new_memory() if name == "untrained_memory" else None
+    rival = make_agent(agent.vision, memory, session.spec, AgentConfig(features))
+    folder = session.workspace.root / "baselines" / name
+    clock = _baseline_clock(session, folder)
+    if not (folder / "done.json").exists():
+        with session.progress.task(name, "generations") as task:
+
+            def report(done: int, total: int, note: str) -> None:
+                clock.tick(done, total)
+                task.update(done, total, note)
+
+            evolution = search(session, rival, Work(folder, clock, report), derive(session.config.seed, name))
+        clock.finish(evolution.generation, f"{evolution.generation} generations")
+    return agent_policy(rival, load_theta(folder / "mean.safetensors", rival.controller.size))
+
+
+def _baseline_clock(session: Session, folder: Path) -> StageClock:
+    """A rival depends on the trained vision and on the search; what belongs to other ones is removed."""
+    inputs: Mapping[str, Any] = {"vision": session.workspace.inputs("evolve")["vision"]}
+    plain = session.workspace.read_config()
+    keys = ("env", "world", "seed", "backend", "agent", "search", "memory")
+    fingerprint = digest({key: plain[key] for key in keys if key in plain})
+    begun = folder / "begun.json"
+    record = read_json(begun) if begun.exists() else None
+    if record is None or (record["fingerprint"], record["inputs"]) != (fingerprint, inputs):
+        shutil.rmtree(folder, ignore_errors=True)
+        record = {"fingerprint": fingerprint, "inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
+    return StageClock(folder, record)

@@ -1,0 +1,36 @@
+"""The last stage: one page with the video and every figure, and the TensorBoard files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..files import read_json
+from ..session import Result, Session, Work
+from .evaluate import official
+from .vision import held_out_frames
+
+
+def _typical_seed(root: Path) -> int:
+    """The seed of the evaluated episode in the middle of all returns: neither the luckiest drive nor the worst."""
+    evaluation = read_json(root / "evaluation.json")
+    ranked = sorted(zip(evaluation["returns"], evaluation["seeds"], strict=True))
+    return int(ranked[len(ranked) // 2][1])
+
+
+def run_report(session: Session, work: Work) -> Result:
+    from ..report.film import record_agent
+    from ..report.tensorboard import TensorBoardLog
+    from ..report.write import write_report
+
+    torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
+    root, agent = session.workspace.root, session.kept.agent()
+    work.report(0, 3, "drive")
+    drive = record_agent(agent, session.kept.theta(agent), official(session), _typical_seed(root))
+    work.report(1, 3, "TensorBoard")
+    TensorBoardLog(root / "tensorboard").write_run(root)
+    work.report(2, 3, "page")
+    path = write_report(root, agent=agent, drive=drive, held_out=held_out_frames(session))
+    work.report(3, 3, "")
+    return Result(3, path.name)
