@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -18,45 +19,43 @@ RANK = 4
 TOLERANCE = 0.1  # by which numbers of parameters may differ and still count as equal
 
 
-def _factorized(inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool) -> ConditionalDensity:
+def _factorized(inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any) -> ConditionalDensity:
     head = FactorizedHead(hidden, outputs, components)
     scales = (Scale(outputs), Scale(inputs)) if more.get("standardize", True) else (None, None)
     return ConditionalDensity(Recurrent(inputs, hidden), head, Identity(), *scales)
 
 
 def _rmdn_low_rank(
-    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
 ) -> ConditionalDensity:
     return rmdn(inputs, outputs, components, hidden, "low_rank", RANK, **more)
 
 
 def _frmdn_diagonal(
-    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
 ) -> ConditionalDensity:
     return frmdn(inputs, outputs, components, hidden, "diagonal", **more)
 
 
 def _frmdn_semi_tied(
-    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
 ) -> ConditionalDensity:
     return frmdn(inputs, outputs, components, hidden, "semi_tied", **more)
 
 
 def _frmdn_low_rank(
-    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
 ) -> ConditionalDensity:
     return frmdn(inputs, outputs, components, hidden, "low_rank", RANK, **more)
 
 
-def _frmdn_spline(
-    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool
-) -> ConditionalDensity:
+def _frmdn_spline(inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any) -> ConditionalDensity:
     flow = couplings(outputs, kind="spline")
     return frmdn(inputs, outputs, components, hidden, "diagonal", flow=flow, **more)
 
 
 def _frmdn_conditional(
-    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: bool
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
 ) -> ConditionalDensity:
     return frmdn(inputs, outputs, components, hidden, "diagonal", conditional=True, **more)
 

@@ -69,12 +69,11 @@ class FromZuko(Flow):
     def _try(self) -> None:
         """One row, to find a wrong size now and not in the midst of a training."""
         parameter = next(self.parameters(), torch.zeros(()))
-        like = {"dtype": parameter.dtype, "device": parameter.device}
-        context = torch.zeros(1, self.context, **like) if self.context else None
+        context = parameter.new_zeros(1, self.context) if self.context else None
         try:
             with torch.no_grad():
                 transform = self._made(context)
-                u, _ = self(torch.zeros(1, self.event, **like), context)
+                u, _ = self(parameter.new_zeros(1, self.event), context)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise ValueError(
                 f"flow does not take vectors of {self.event} dimensions with {self.context} context features: build it "
@@ -109,7 +108,7 @@ def import_zuko() -> Any:
     Raises:
         MissingExtra: it is not installed.
     """
-    before = Distribution._validate_args  # type: ignore[attr-defined]
+    before = Distribution._validate_args
     try:
         import zuko
     except ImportError:

@@ -1,10 +1,12 @@
-"""The examples in the docstrings run, and print what they say."""
+"""The examples in the docstrings and on the page about own data run."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,3 +24,16 @@ def test_the_examples_run(name: str) -> None:
     torch.manual_seed(0)
     found = doctest.testmod(module, extraglobs={"torch": torch})
     assert not found.failed
+
+
+def test_the_page_about_own_data_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("zuko", reason="pip install 'frmdn[zuko]'")
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "own-data.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    world: dict[str, object] = {}
+    assert len(blocks) == 4
+    for block in blocks:
+        exec(block, world)
+    assert (tmp_path / "sines.csv").read_text().startswith("hour,load,price,strain\n")
