@@ -64,6 +64,9 @@ def series(path: Path | str, choice: Choice | None = None, held_out: float = 0.1
         )
     by_name = round(held_out * len(table.sequences), 6) >= 1 and len(table.sequences) >= 3
     pieces = _by_name(table, held_out) if by_name else _by_time(table, held_out)
+    for part, found in pieces.items():
+        if not any(piece.scored.any() for piece in found):
+            raise ValueError(f"{table.path}: no row for {part} is whole: give it more rows, or another held_out")
     scale = _measure(table, pieces[TRAIN])
     size = len(table.target)
     return Source(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,23 @@ def test_a_missing_number_is_refused_or_skipped(tmp_path: Path) -> None:
     (train,) = whole_batches(source, "train", 0)
     assert not train.mask[0, 7:9].any() and train.mask[0, 9]
     torch.testing.assert_close(train.context[0, 9, 1], train.context[0, 7, 1])  # the last that was known
+
+
+def test_a_split_without_a_whole_row_is_named_and_a_gap_as_long_as_a_batch_is_learnt_from(tmp_path: Path) -> None:
+    from frmdn.pipeline.density.model import config_for, new_model
+
+    values = numbers()
+    values[-40:] = np.nan
+    with pytest.raises(ValueError, match=r"a.csv: no row for test is whole"):
+        series(write(tmp_path / "a.csv", values), skip=True)
+    values = numbers()
+    values[10:310] = np.nan
+    source = series(write(tmp_path / "a.csv", values), skip=True)
+    source = replace(source, batch=1, length=50)
+    model = new_model(config_for("rmdn", source, 2, 8), 0)
+    batches = [SegmentBatches(source, 0)(step) for step in range(6)]
+    assert not all(bool(batch.mask.any()) for batch in batches)
+    assert all(bool(torch.isfinite(model.loss(batch).total)) for batch in batches)
 
 
 def _text(text: str) -> Any:
