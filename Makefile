@@ -6,7 +6,7 @@ OUT    ?= runs/quick
 ENV    ?= CarRacing-v3
 PRESET ?= quick
 
-.PHONY: run test setup format lint type clean
+.PHONY: run test setup format lint type docs notebook clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -25,7 +25,7 @@ setup: $(VENV)/.ready
 run: setup
 	$(BIN)/frmdn run --env $(ENV) --preset $(PRESET) --out $(OUT)
 
-test: lint type
+test: lint type # builds the documentation too: tests/docs/test_site.py
 	@# One thread: the tests' tensors are small, and threads that wait for each other are slower than none.
 	OMP_NUM_THREADS=1 $(BIN)/pytest
 
@@ -39,9 +39,17 @@ type: setup
 	@ln -s $(CURDIR)/frmdn/*.py $(addprefix $(CURDIR)/,agent envs rollouts controller pipeline benchmarks) build/types/frmdn/
 	$(BIN)/mypy
 
+docs: setup
+	@# NO_MKDOCS_2_WARNING silences the theme's word about its own future; see docs/decisions/0010-docs.md.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "open site/index.html"
+
+notebook: setup # runs the notebook of the tutorial, and keeps what it shows
+	$(BIN)/python docs/machinery/execute.py docs/tutorial/in-minutes.ipynb
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build site *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -35,7 +35,11 @@ class Controller(Protocol):
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """`features` names what the controller sees: latent "z", with the memory's output "zh", with its cell too "zhc"."""
+    """`features` names what the controller sees: latent "z", with the memory's output "zh", with its cell too "zhc".
+
+    >>> frmdn.AgentConfig("z").features  # a controller that sees the latent alone
+    'z'
+    """
 
     features: str = "zh"
 
@@ -59,7 +63,15 @@ class AgentState(NamedTuple):
 
 
 class Agent:
-    """P agents that share eyes and memory, each with a controller of its own. Inference only, and it pickles."""
+    """P agents that share eyes and memory, each with a controller of its own. Inference only, and it pickles.
+
+    >>> vision, memory = frmdn.ConvVAE(), frmdn.Memory(frmdn.MemoryConfig(action=3))
+    >>> agent = frmdn.Agent(vision, memory, frmdn.LinearController(inputs=288, outputs=3), torch.tanh)
+    >>> state, theta = agent.initial(2), torch.zeros(2, agent.controller.size)  # two agents
+    >>> actions, state = agent.act(torch.zeros(2, 64, 64, 3, dtype=torch.uint8), state, theta)
+    >>> actions.tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
 
     def __init__(
         self,

@@ -42,7 +42,12 @@ class Noise(NamedTuple):
 
 
 class DreamState(NamedTuple):
-    """Where B dreams are: latents z f32[B,Z], and the memory of what came before them."""
+    """Where B dreams are: latents z f32[B,Z], and the memory of what came before them.
+
+    >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig(hidden=16)))
+    >>> dream.initial(torch.zeros(4, 32)).memory.h.shape
+    torch.Size([4, 16])
+    """
 
     z: Tensor
     memory: Any  # MemoryState, or whatever the world model remembers by
@@ -54,6 +59,12 @@ class Dream:
     temperature tau > 0 makes the dream harder to exploit as it grows (World Models, section 4.1: 1.15 for Doom).
     done_threshold: an episode ends where the predicted chance of the end is above it; None draws the end at random.
     reward: "learned" by the world model, or "survival": 1 for every transition, for worlds that pay for staying alive.
+
+    >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig()), temperature=1.15)
+    >>> state = dream.initial(torch.zeros(4, 32))
+    >>> state, reward, done = dream.step(state, torch.zeros(4, 3))
+    >>> state.z.shape, reward.shape, done.dtype
+    (torch.Size([4, 32]), torch.Size([4]), torch.bool)
     """
 
     def __init__(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 
 class MissingExtra(ImportError):
-    """An optional package is not installed: the message names it and the pip line that brings it."""
+    """An optional package is not installed: the message names it and the pip line that brings it.
+
+    >>> print(frmdn.MissingExtra("ViZDoom", "doom", "VizdoomTakeCover-v1"))
+    VizdoomTakeCover-v1 needs ViZDoom, which is not installed: pip install 'frmdn[doom]'
+    """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'frmdn[{extra}]'")

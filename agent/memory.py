@@ -18,7 +18,11 @@ from .two_hot import TwoHot, begin_at_prior
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """What M is made of. Defaults: the sizes of World Models for CarRacing, with the density of FRMDN."""
+    """What M is made of. Defaults: the sizes of World Models for CarRacing, with the density of FRMDN.
+
+    >>> frmdn.MemoryConfig(action=5, density="rmdn").hidden
+    256
+    """
 
     latent: int = 32  # Z
     action: int = 3  # A
@@ -66,7 +70,14 @@ class Prediction(NamedTuple):
 
 
 class Memory(nn.Module):
-    """LSTM over (latent, action), a mixture behind a flow for the next latent, one linear layer for reward and end."""
+    """LSTM over (latent, action), a mixture behind a flow for the next latent, one linear layer for reward and end.
+
+    >>> memory = frmdn.Memory(frmdn.MemoryConfig(latent=32, action=3))
+    >>> state = memory.step(torch.zeros(4, 32), torch.zeros(4, 3), memory.initial(4))
+    >>> expected = memory.predict(state.h)
+    >>> expected.latent.sample().shape, expected.reward.shape
+    (torch.Size([4, 32]), torch.Size([4]))
+    """
 
     def __init__(self, config: MemoryConfig) -> None:
         super().__init__()

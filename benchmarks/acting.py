@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -20,7 +21,7 @@ from frmdn.rollouts.workers import open_pool
 
 from . import classical
 from .collect import environment_alone
-from .row import Row, measure
+from .row import Meter, Row
 
 SLOTS, STEPS = 16, 150
 
@@ -37,7 +38,7 @@ def make_runner(spec: EnvSpec, agent: Agent) -> Runner:
     return Runner(make_slots(spec, SLOTS), AgentPolicy(agent, SLOTS), max_steps=STEPS)
 
 
-def acting(workers: int, seconds: float) -> Row:
+def acting(workers: int, meter: Meter) -> Iterator[Row]:
     """Alive steps only: a slot whose episode has ended does not count, and does not wait either."""
     spec = get_spec("CarRacing-v3")
     agent = fresh_agent(spec)
@@ -55,22 +56,20 @@ def acting(workers: int, seconds: float) -> Row:
         parts = (classical.Encoder().eval(), classical.MDNRNN().eval(), 0.01 * torch.randn(3, 32 + 256 + 1))
         torch.set_num_threads(1)  # at batch 1 a second thread only costs
         try:
-            rates = measure(
+            rates = meter.measure(
                 {
                     "ours": ours,
                     "classical": lambda: float(classical.drive(env, parts, next(index), STEPS)),
                     "limit": environment_alone(workers),
                 },
-                seconds,
             )
         finally:
             torch.set_num_threads(workers)
         env.close()
-    return Row(
+    yield Row(
         "agent",
         rates["ours"],
         rates["classical"],
-        rates["ours"] / rates["classical"],
         "steps/s",
         rates["limit"],
         f"alive steps, {workers} workers x {SLOTS} slots, every episode with parameters of its own; "

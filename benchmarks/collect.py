@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from frmdn.rollouts.job import Job, Outcome
 from frmdn.rollouts.workers import open_pool
 
 from . import classical
-from .row import Row, measure
+from .row import Meter, Row
 
 SLOTS, STEPS = 8, 200
 
 
-def collect(workers: int, seconds: float) -> Row:
+def collect(workers: int, meter: Meter) -> Iterator[Row]:
     """Random episodes of 200 steps, compressed and safe on disk; the pool is warm, as it is for all but the first."""
     spec = get_spec("CarRacing-v3")
     make = partial(make_runner, spec, partial(named_policy, "random"), SLOTS, STEPS, "auto", "random")
@@ -33,7 +33,7 @@ def collect(workers: int, seconds: float) -> Row:
             return sum(_keep(store, outcome) for outcome in pool.run(jobs))
 
         env = spec.build(max_episode_steps=1000)
-        rates = measure(
+        rates = meter.measure(
             {
                 "ours": ours,
                 "classical": lambda: float(
@@ -42,15 +42,13 @@ def collect(workers: int, seconds: float) -> Row:
                 "limit": environment_alone(workers),
                 "storing": storing(store),
             },
-            seconds,
         )
         env.close()
         compression = store.read(0).frames.nbytes / store.path(0).stat().st_size
-    return Row(
+    yield Row(
         "collect",
         rates["ours"],
         rates["classical"],
-        rates["ours"] / rates["classical"],
         "frames/s",
         rates["limit"],
         f"to disk, {workers} workers x {SLOTS} slots, backend {make_slots(spec, 1).backend}; "

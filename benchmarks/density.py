@@ -6,7 +6,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -15,17 +15,18 @@ from torch import Tensor
 from frmdn.agent.density import Diagonal, GaussianMixture, LowRank, Precision
 
 from .memory import lstm_alone, training
-from .row import Row, measure
+from .row import Meter, Row
 
 ROWS, EVENT, COMPONENTS, RANK = 64 * 40, 200, 20, 8  # a batch of speech: 64 sequences of 40 frames of 200 samples
 
 
-def density(workers: int, seconds: float) -> list[Row]:
+def density(workers: int, meter: Meter) -> Iterator[Row]:
     torch.set_num_threads(workers)
-    return [low_rank(workers, seconds), training_speed(workers, seconds)]
+    yield low_rank(workers, meter)
+    yield training_speed(workers, meter)
 
 
-def low_rank(workers: int, seconds: float) -> Row:
+def low_rank(workers: int, meter: Meter) -> Row:
     """The log density of a mixture and all its gradients; the diagonal mixture is the yardstick."""
     works = {
         "low": evaluating("low_rank"),
@@ -33,12 +34,11 @@ def low_rank(workers: int, seconds: float) -> Row:
         "shared": evaluating("shared"),
         "limit": reading(),
     }
-    rates = measure(works, seconds)
+    rates = meter.measure(works)
     return Row(
         "low rank",
         rates["low"],
         rates["diagonal"],
-        rates["low"] / rates["diagonal"],
         "vectors/s",
         rates["limit"],
         f"log density and gradients, rank {RANK}, batch {ROWS}, {COMPONENTS} components, {EVENT} dimensions, {workers} "
@@ -49,15 +49,14 @@ def low_rank(workers: int, seconds: float) -> Row:
     )
 
 
-def training_speed(workers: int, seconds: float) -> Row:
+def training_speed(workers: int, meter: Meter) -> Row:
     """Tokens that train a memory: two coupling blocks and low rank 4 against neither."""
     works = {"frmdn": training("frmdn", "low_rank"), "rmdn": training("rmdn"), "limit": lstm_alone()}
-    rates = measure(works, seconds)
+    rates = meter.measure(works)
     return Row(
         "frmdn",
         rates["frmdn"],
         rates["rmdn"],
-        rates["frmdn"] / rates["rmdn"],
         "tokens/s",
         rates["limit"],
         f"trained, FRMDN with two coupling blocks and rank 4 against RMDN, LSTM 256, 32 dimensions, 5 components, "

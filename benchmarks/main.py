@@ -1,71 +1,76 @@
-"""`frmdn bench`: every hot loop against the classical way, in the same run."""
+"""Every hot loop against the classical way, in the same run. Light: what a loop needs is imported when it begins."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .row import Row
+from frmdn.pipeline.progress import Progress, duration
 
-LOOPS = {  # name -> module and function
-    "collect": ("collect", "collect"),
-    "agent": ("acting", "acting"),
-    "vision": ("vision", "vision"),
-    "memory": ("memory", "memory"),
-    "dream": ("dream", "dream"),
-    "density": ("density", "density"),
-    "mario": ("mario", "mario"),
+from .row import ROUNDS, Meter, Row
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop that can be measured: `module(workers, meter)` in the module of this name gives its rows."""
+
+    module: str
+    sides: int  # ours, the classical way, the limit and what the notes quote: each is timed for as long as the others
+    about: str
+
+
+LOOPS = {
+    "collect": Loop("collect", 4, "random episodes of CarRacing, compressed and safe on disk"),
+    "agent": Loop("acting", 3, "the whole agent driving: environment, vision, memory, controller"),
+    "vision": Loop("vision", 4, "training the vision"),
+    "memory": Loop("memory", 5, "training the memory on stored latents"),
+    "dream": Loop("dream", 5, "dreaming, and searching in dreams"),
+    "density": Loop("density", 7, "low-rank precisions, and training FRMDN beside RMDN"),
+    "mario": Loop("mario", 3, "the whole agent playing Super Mario Bros"),
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which loops: {', '.join(LOOPS)} (default: all)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="time for each side of each row (default: 30)")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes or threads (default: cores)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON list on stdout")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    unknown = sorted(set(arguments.names) - set(LOOPS))
+def chosen(names: Sequence[str]) -> list[str]:
+    """The loops of these names, all for none; ValueError names those that do not exist."""
+    unknown = sorted(set(names) - set(LOOPS))
     if unknown:
         raise ValueError(f"there is no benchmark {', '.join(unknown)}; choose from {', '.join(LOOPS)}")
-    rows = []
-    for name in arguments.names or LOOPS:
-        print(f"{name} ...", file=sys.stderr, flush=True)
+    return list(dict.fromkeys(names or LOOPS))
+
+
+def forecast(names: Sequence[str], seconds: float) -> str:
+    """How long it will take, for people: before they start it and walk away."""
+    sides = sum(LOOPS[name].sides for name in names)
+    return f"{sides} sides of {seconds:g} s: at least {duration(sides * seconds)}, and some for starting and warming up"
+
+
+def rows(asked: Sequence[str], workers: int, seconds: float, progress: Progress) -> Iterator[Row]:
+    """Each row as soon as it is measured. Without `asked` names all loops, but for those whose extra is missing."""
+    for name in chosen(asked):
+        progress.line(f"{name}: starting and warming up")
         try:
-            found = _bench(name)(arguments.workers, arguments.seconds)
+            yield from _rows(name, workers, seconds, progress)
         except ImportError as missing:
-            if type(missing).__name__ != "MissingExtra" or name in arguments.names:
+            if type(missing).__name__ != "MissingExtra" or name in asked:
                 raise
-            print(f"{name} left out: {missing}", file=sys.stderr)
-            continue
-        for row in found if isinstance(found, list) else [found]:
-            rows.append(row.to_json())
-            if not arguments.json:
-                print(_line(row))
-    if arguments.json:
-        print(json.dumps(rows, indent=1))
-    return 0
+            progress.line(f"{name} left out: {missing}")
 
 
-def _line(row: Row) -> str:
-    share = row.ours / row.limit if row.limit else float("nan")
-    return (
-        f"{row.name:8} {row.ours:12,.0f} {row.unit:9} {row.ratio:7.1f} x the classical {row.classical:,.0f}; "
-        f"{share:.0%} of the limit {row.limit:,.0f}\n         {row.note}"
-    )
+def _rows(name: str, workers: int, seconds: float, progress: Progress) -> Iterator[Row]:
+    """The rows of one loop, with a task for each that is closed before the row is shown."""
+    done, total = 0, ROUNDS * LOOPS[name].sides
 
+    def told(turns: int, side: str) -> None:
+        nonlocal done
+        done += turns
+        task.update(done, total, side)
 
-def _bench(name: str) -> Callable[[int, float], Row | list[Row]]:
-    """The measuring function of a loop, imported on demand: `frmdn --help` loads neither torch nor Ray."""
-    module, function = LOOPS[name]
-    bench: Callable[[int, float], Row | list[Row]] = getattr(import_module(f"{__package__}.{module}"), function)
-    return bench
+    module = import_module(f"{__package__}.{LOOPS[name].module}")
+    stream: Iterator[Row] = getattr(module, LOOPS[name].module)(workers, Meter(seconds, told))
+    while True:
+        with progress.task(name, "turns") as task:
+            row = next(stream, None)
+        if row is None:
+            return
+        yield row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -23,7 +23,7 @@ from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import open_pool
 
 from . import classical
-from .row import Row, measure
+from .row import Meter, Row
 
 ID, SLOTS, STEPS, LATENT = "SuperMarioBros-1-1-v0", 16, 100, 64
 RIGHT = 128  # the button, so that the emulator has a moving picture to draw
@@ -81,7 +81,7 @@ def one_at_a_time(spec: EnvSpec) -> Callable[[], float]:
     return work
 
 
-def mario(workers: int, seconds: float) -> Row:
+def mario(workers: int, meter: Meter) -> Iterator[Row]:
     """Decisions a second (of four frames each); MissingExtra where the package is not installed."""
     spec = get_spec(ID)
     repeat = spec.repeat
@@ -99,14 +99,13 @@ def mario(workers: int, seconds: float) -> Row:
 
         torch.set_num_threads(1)  # at batch 1 a second thread only costs
         try:
-            rates = measure({"ours": ours, "classical": single, "limit": alone}, seconds)
+            rates = meter.measure({"ours": ours, "classical": single, "limit": alone})
         finally:
             torch.set_num_threads(max(1, workers))
-    return Row(
+    yield Row(
         "mario",
         rates["ours"],
         rates["classical"],
-        rates["ours"] / rates["classical"],
         "steps/s",
         rates["limit"],
         f"decisions of {repeat} frames, {workers} workers x {SLOTS} slots; {dict(spec.about)['package']}, {ours_on}; "

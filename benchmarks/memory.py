@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -12,7 +12,7 @@ from frmdn.agent.memory import Memory, MemoryConfig
 from frmdn.agent.training import FitConfig, fit
 
 from . import classical
-from .row import Row, measure
+from .row import Meter, Row
 
 BATCH, LENGTH, STEPS = 32, 128, 2
 
@@ -82,9 +82,9 @@ def lstm_alone() -> Callable[[], float]:
     return work
 
 
-def memory(workers: int, seconds: float) -> Row:
+def memory(workers: int, meter: Meter) -> Iterator[Row]:
     torch.set_num_threads(workers)
-    rates = measure(
+    rates = meter.measure(
         {
             "frmdn": training("frmdn"),
             "rmdn": training("rmdn"),
@@ -92,13 +92,11 @@ def memory(workers: int, seconds: float) -> Row:
             "batched": reencoding(together=True),
             "limit": lstm_alone(),
         },
-        seconds,
     )
-    return Row(
+    yield Row(
         "memory",
         rates["rmdn"],
         rates["classical"],
-        rates["rmdn"] / rates["classical"],
         "tokens/s",
         rates["limit"],
         f"trained, RMDN on both sides, {workers} threads, LSTM 256; ours on stored latents, batch {BATCH} x {LENGTH}; "

@@ -10,11 +10,12 @@ from typing import Any
 
 from frmdn.pipeline.files import History, read_json
 from frmdn.pipeline.stages.table import table
+from frmdn.pipeline.workspace import Workspace
 
 
 def summarise(folder: Path) -> dict[str, Any]:
     """Preset settings, seconds by stage, cores, last figures of the histories and the whole evaluation of one run."""
-    config, evaluation = read_json(folder / "config.json"), read_json(folder / "evaluation.json")
+    config, evaluation = Workspace(folder).read_config(), read_json(folder / "evaluation.json")
     done = {stage.name: read_json(folder / stage.folder / "done.json") for stage in table(config)}
     for baseline in evaluation["baselines"].values():
         baseline.pop("versions", None)  # the same as the agent's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from frmdn.agent.training import FitConfig, fit
 from frmdn.agent.vision import ConvVAE, VisionConfig
 
 from . import classical
-from .row import Row, measure
+from .row import Meter, Row
 
 BATCH, STEPS = 128, 4
 
@@ -86,23 +86,21 @@ def multiplications() -> float:
     return count[0]
 
 
-def vision(workers: int, seconds: float) -> Row:
+def vision(workers: int, meter: Meter) -> Iterator[Row]:
     """Ours as the quick preset trains it, with the fast decoder; the published model on both sides is in the note."""
     torch.set_num_threads(workers)
-    rates = measure(
+    rates = meter.measure(
         {
             "ours": training("fast"),
             "paper": training("paper"),
             "classical": classical_training(),
             "limit": arithmetic(),
         },
-        seconds,
     )
-    return Row(
+    yield Row(
         "vision",
         rates["ours"],
         rates["classical"],
-        rates["ours"] / rates["classical"],
         "images/s",
         rates["limit"],
         f"trained, batch {BATCH}, {workers} threads, fast decoder against the published model in float32; with the "

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import json
 import os
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,14 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """One policy on held-out episodes; entry i of seeds, returns and lengths is the same episode."""
+    """One policy on held-out episodes; entry i of seeds, returns and lengths is the same episode.
+
+    >>> report = frmdn.evaluate(frmdn.open("runs/tiny"))
+    >>> len(report.returns), report.ci95[0] <= report.mean <= report.ci95[1]
+    (2, True)
+    >>> report.to_dict()["env"]
+    'Counting-v0'
+    """
 
     env: str
     backend: str
@@ -80,18 +86,6 @@ class EvaluationReport:
         if not self.world:
             del report["world"]
         return report | report.pop("measures")
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> EvaluationReport:
-        """Raises ValueError on an unknown or missing key, a wrong type, or lists that do not fit together."""
-        names = {item.name for item in fields(cls)} - {"measures"}
-        data = _read(json.loads(text), names, "the evaluation")
-        for name, baseline in data["baselines"].items():
-            _read(baseline, names - {"baselines"}, f"baseline {name!r}")
-        return cls(**data)
 
 
 def evaluate(
@@ -183,46 +177,3 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-_NUMBER = (int, float)
-_TYPES: dict[str, tuple[type, ...]] = {
-    "env": (str,),
-    "backend": (str,),
-    "episodes": (int,),
-    "seeds": (list,),
-    "returns": (list,),
-    "lengths": (list,),
-    "mean": _NUMBER,
-    "std": _NUMBER,
-    "ci95": (list,),
-    "policy": (str,),
-    "versions": (dict,),
-    "seconds": _NUMBER,
-    "baselines": (dict,),
-    "world": (dict,),
-}
-_ITEMS: dict[str, tuple[type, ...]] = {"seeds": (int,), "returns": _NUMBER, "lengths": (int,), "ci95": _NUMBER}
-
-
-def _read(data: Any, names: set[str], where: str) -> dict[str, Any]:
-    """A report's JSON, checked, with its measures together and `world` in place."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{where} is no report: {data}. Run the evaluation again")
-    plain = {"world": {}, **{key: value for key, value in data.items() if key in names}}
-    _check(plain, names, where)
-    extra = {key: value for key, value in data.items() if key not in names}
-    measures.check(extra, plain["episodes"], where)
-    return {**plain, "measures": extra}
-
-
-def _check(data: dict[str, Any], names: set[str], where: str) -> None:
-    if set(data) != names:
-        raise ValueError(f"{where} is no report: missing {sorted(set(data) ^ names)}. Run the evaluation again")
-    for name in names:
-        if not isinstance(data[name], _TYPES[name]) or isinstance(data[name], bool):
-            raise ValueError(f"{name} of {where} is {data[name]!r}. Run the evaluation again")
-    for name, kinds in _ITEMS.items():
-        wanted = 2 if name == "ci95" else data["episodes"]
-        if len(data[name]) != wanted or not all(isinstance(item, kinds) for item in data[name]):
-            raise ValueError(f"{name} of {where} must hold {wanted} numbers. Run the evaluation again")

@@ -16,7 +16,11 @@ MEAN_TOLERANCE = 1e-9  # a replay on the same build is exact to the bit; anythin
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How the controller is searched for: CMA-ES, and what one fitness value is made of."""
+    """How the controller is searched for: CMA-ES, and what one fitness value is made of.
+
+    >>> frmdn.SearchConfig(population=64, generations=100, max_steps=500).episodes
+    2
+    """
 
     population: int = 32  # P, candidates of a generation
     episodes: int = 2  # S, episodes of each candidate; all candidates of a generation get the same seeds

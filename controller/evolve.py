@@ -58,7 +58,8 @@ def evolve(
 def _finished(evolution: Evolution, config: SearchConfig, elapsed: float) -> bool:
     if evolution.generation >= config.generations:
         return True
-    if config.seconds is not None and elapsed >= config.seconds:
+    # One generation is always played: a search without any has no agent, and a resumed one could never end.
+    if config.seconds is not None and evolution.generation and elapsed >= config.seconds:
         return True
     # Asked of the saved history, not of this call: a resumed search that had reached its goal stays finished.
     return config.stop_at is not None and any(value >= config.stop_at for value in evolution.validations)

@@ -13,6 +13,12 @@ class LinearController:
     """raw = W x + b, with one (W, b) per row; the C of World Models (Ha and Schmidhuber 2018, equation 1).
 
     A row of theta holds W [A,F], row after row, and then b [A].
+
+    >>> controller = frmdn.LinearController(inputs=288, outputs=3)
+    >>> controller.size
+    867
+    >>> controller.act(torch.zeros(5, 867), torch.zeros(5, 288)).shape
+    torch.Size([5, 3])
     """
 
     inputs: int  # F, the agent's feature size

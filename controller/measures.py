@@ -47,12 +47,3 @@ def wilson(each: Sequence[float]) -> tuple[float, float]:
 def names(report: Mapping[str, Any]) -> list[str]:
     """The measures of an evaluation, as its JSON tells them."""
     return [key.removesuffix(EACH) for key in report if key.endswith(EACH)]
-
-
-def check(figures: dict[str, Any], episodes: int, where: str) -> None:
-    """Raise ValueError where these keys of a report are no figures of measures."""
-    for key in figures:
-        name = key.removesuffix(EACH).removesuffix(INTERVAL)
-        each = figures.get(name + EACH)
-        if not isinstance(each, list) or len(each) != episodes or not isinstance(figures.get(name), float):
-            raise ValueError(f"{where} is no report: missing or unknown {key}. Run the evaluation again")

@@ -22,6 +22,10 @@ def get_spec(id: str, *, repeat: int | None = None, world: WorldConfig | None = 
     `world` says how it is played (None: as it usually is), and `repeat` overrides how many steps of the world make one
     transition. ValueError: an unknown id (with near names), an option that the world does not offer, observations that
     are no pictures, or actions that are neither a bounded 1-D Box nor Discrete.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> spec.frame_shape, spec.action.size, spec.max_steps
+    ((64, 64, 3), 3, 1000)
     """
     if super_mario.matches(id):
         world = world or super_mario.DEFAULTS

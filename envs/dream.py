@@ -15,6 +15,7 @@ from torch import Tensor
 
 from frmdn.agent.agent import select_features
 from frmdn.agent.dream import Dream, DreamState, Noise
+from frmdn.agent.rows import map_rows, put_rows
 from frmdn.agent.seeds import derive, generator
 
 from .slots import SEEDS, Slots, Step
@@ -55,6 +56,13 @@ class DreamSlots(Slots):
         slots: S, episodes at once; some hundreds keep the processor busy.
         features: what the controller sees; a dream of a Markov world has "z" only.
         max_steps: transitions before an episode is truncated; None: as in reality.
+        block: rows computed together; as many as slots where all episodes are equally long, so that none is in vain.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size)))
+    >>> slots = frmdn.DreamSlots(spec, dream, dream.initial(torch.zeros(1, 32)), slots=2)
+    >>> slots.start(0, seed=7).shape
+    (288,)
     """
 
     backend = "dream"
@@ -68,6 +76,7 @@ class DreamSlots(Slots):
         *,
         features: str = "zh",
         max_steps: int | None = None,
+        block: int = BLOCK,
     ) -> None:
         self.dreams = (dream,) if isinstance(dream, Dream) else tuple(dream)
         self.starts = (starts,) if isinstance(starts, DreamState) else tuple(starts)
@@ -81,19 +90,19 @@ class DreamSlots(Slots):
             raise ValueError("every dream needs the same starts, each with its own memory of what came before them")
         self.features = features
         rows = torch.zeros(slots, dtype=torch.int64)
-        self._state: DreamState = _map(lambda tensor: tensor[rows].clone(), self.starts[0])
+        self._state: DreamState = map_rows(lambda tensor: tensor[rows].clone(), self.starts[0])
         self._seen = self._state.memory  # what the first dream's memory knows
         if len(self.dreams) > 1:
-            self._seen = _map(Tensor.clone, self._seen)
+            self._seen = map_rows(Tensor.clone, self._seen)
         super().__init__(dream_spec(real, self._shown(slice(0, 1)).shape[1], max_steps), slots)
         self._t = np.zeros(slots, np.int64)
         self._who = np.zeros(slots, np.int64)  # the dream that dreams the slot's episode
         self._sources: list[torch.Generator | None] = [None] * slots
-        like, block = self._state.z, min(BLOCK, slots)
+        like = self._state.z
         self._uniform = torch.zeros((slots, CHUNK, 2), dtype=like.dtype)
         self._normal = torch.zeros((slots, CHUNK, self.dream.noise), dtype=like.dtype)
         self._actions = torch.zeros((slots, self.spec.action.size), dtype=like.dtype)
-        self._block = block
+        self._block = min(block, slots)
 
     @property
     def dream(self) -> Dream:
@@ -105,8 +114,8 @@ class DreamSlots(Slots):
         self._check_start(slot, seed)
         who = derive(seed, "dream", "dreamer") % len(self.dreams)
         row = derive(seed, "dream", "start") % len(self.starts[who].z)
-        _assign(self._state, slot, self.starts[who], row)
-        _assign(self._seen, slot, self.starts[0].memory, row)
+        put_rows(self._state, slot, self.starts[who], row)
+        put_rows(self._seen, slot, self.starts[0].memory, row)
         self._sources[slot] = generator(seed, "dream", "noise")
         self._t[slot], self._who[slot], self._alive[slot] = 0, who, True
         return self._shown(slice(slot, slot + 1))[0].numpy().astype(np.float32)
@@ -144,7 +153,7 @@ class DreamSlots(Slots):
         self._alive[:] = False
 
     def _shown(self, rows: Any) -> Tensor:
-        memory = None if self.features == "z" else _map(lambda tensor: tensor[rows], self._seen)
+        memory = None if self.features == "z" else map_rows(lambda tensor: tensor[rows], self._seen)
         return select_features(self.features, self._state.z[rows], memory)
 
     def _draw(self, slots: NDArray[np.int64]) -> None:
@@ -159,18 +168,18 @@ class DreamSlots(Slots):
         rows = torch.from_numpy(np.concatenate([slots, np.repeat(slots[:1], self._block - n)]))
         at = torch.from_numpy(self._t % CHUNK)[rows]
         noise = Noise(self._uniform[rows, at], self._normal[rows, at])
-        before, actions = _map(lambda tensor: tensor[rows], self._state), self._actions[rows]
+        before, actions = map_rows(lambda tensor: tensor[rows], self._state), self._actions[rows]
         state, reward, done = dream.step(before, actions, noise=noise)
-        _assign(self._state, rows[:n], state, slice(0, n))
+        put_rows(self._state, rows[:n], state, slice(0, n))
         if len(self.dreams) > 1:
             seen = state.memory if dream is self.dream else self._watch(before.z, actions, rows)
-            _assign(self._seen, rows[:n], seen, slice(0, n))
+            put_rows(self._seen, rows[:n], seen, slice(0, n))
         return reward[:n].numpy(), done[:n].numpy()
 
     @torch.no_grad()
     def _watch(self, z: Tensor, actions: Tensor, rows: Tensor) -> Any:
         """What the first dream's memory knows after a transition that another one dreams."""
-        return self.dream.memory.step(z, actions, _map(lambda tensor: tensor[rows], self._seen))
+        return self.dream.memory.step(z, actions, map_rows(lambda tensor: tensor[rows], self._seen))
 
 
 class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
@@ -185,6 +194,14 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         decode: latents f[n,Z] -> pictures in 0..1, f[n,H,W,C], for `render`; a vision's `decode`.
         seed: of a first reset that names none.
         autoreset: when an episode that is over begins anew.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size)))
+    >>> env = frmdn.DreamEnv(frmdn.DreamSlots(spec, dream, dream.initial(torch.zeros(1, 32)), slots=2))
+    >>> features, info = env.reset(seed=0)
+    >>> features, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    >>> features.shape
+    (2, 288)
     """
 
     def __init__(
@@ -274,17 +291,3 @@ def action_space(codec: ActionCodec) -> gymnasium.Space[Any]:
     if codec.kind == "discrete":
         return gymnasium.spaces.Discrete(codec.n, start=codec.start)
     return gymnasium.spaces.Box(np.array(codec.low, np.float32), np.array(codec.high, np.float32), dtype=np.float32)
-
-
-def _map(change: Callable[[Tensor], Tensor], state: Any) -> Any:
-    """`change` applied to every tensor of nested named tuples."""
-    return change(state) if isinstance(state, Tensor) else type(state)(*(_map(change, part) for part in state))
-
-
-def _assign(target: Any, at: Any, source: Any, of: Any) -> None:
-    """target[at] = source[of] for every tensor of nested named tuples."""
-    if isinstance(target, Tensor):
-        target[at] = source[of]
-        return
-    for mine, theirs in zip(target, source, strict=True):
-        _assign(mine, at, theirs, of)

@@ -13,6 +13,9 @@ class WorldConfig:
     `repeat`, `sticky`, `pool` and `max_steps` go with every world that shows pictures. Sticky actions (Machado et al.
     2018, section 5) are drawn for each decision, not for each frame of it: the harder reading, where a late decision
     comes late by a whole `repeat`.
+
+    >>> frmdn.get_spec("CarRacing-v3", world=frmdn.WorldConfig(repeat=2, max_steps=100)).max_steps
+    100
     """
 
     repeat: int | None = None  # steps of the world for one decision

@@ -28,6 +28,12 @@ class ActionCodec:
     """Between the real vectors that controllers and memories handle and the actions that a world takes.
 
     Box: the vector f32[A] is the action. Discrete: the vector is the one-hot f32[n] of the action, A = n.
+
+    >>> codec = frmdn.get_spec("CarRacing-v3").action
+    >>> codec.squash(torch.zeros(3)).tolist()  # raw numbers of a controller -> steer, gas, brake
+    [0.0, 0.5, 0.0]
+    >>> frmdn.ActionCodec("discrete", n=4).to_env(np.array([0, 0, 1, 0], np.float32))
+    2
     """
 
     kind: Literal["box", "discrete"]
@@ -104,10 +110,16 @@ class ActionCodec:
         return np.clip(vectors, np.array(self.low, np.float32), np.array(self.high, np.float32))
 
     def from_env(self, action: Any) -> Vectors:
-        """The action vector f32[A] of one action of the world."""
+        """The action vector f32[A] of one action of the world. ValueError: it is none of the world's actions."""
         if self.kind == "discrete":
-            return np.eye(self.n, dtype=np.float32)[int(action) - self.start]
-        return np.array(action, np.float32).reshape(self.size)
+            index = int(action) - self.start
+            if not 0 <= index < self.n:
+                raise ValueError(f"action {action} is none of this world's: {self.start} to {self.start + self.n - 1}")
+            return np.eye(self.n, dtype=np.float32)[index]
+        vector = np.array(action, np.float32)
+        if vector.size != self.size:
+            raise ValueError(f"action {action} has {vector.size} numbers, but this world takes {self.size}")
+        return vector.reshape(self.size)
 
     def sample(self, rng: np.random.Generator, n: int) -> Vectors:
         """Action vectors f32[n,A], uniform in the box, or one-hot of uniformly drawn actions."""
@@ -125,7 +137,13 @@ def _bounds(codec: ActionCodec, device: torch.device, dtype: torch.dtype) -> tup
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """A world by its official id. Frozen and picklable, so that it travels to workers; `make` builds one there."""
+    """A world by its official id. Frozen and picklable, so that it travels to workers; `make` builds one there.
+
+    >>> env = frmdn.get_spec("CarRacing-v3").make()
+    >>> frame, info = env.reset(seed=1)
+    >>> frame.shape, frame.dtype
+    ((64, 64, 3), dtype('uint8'))
+    """
 
     id: str
     action: ActionCodec

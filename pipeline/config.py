@@ -1,14 +1,10 @@
-"""The configuration of a run: the frozen dataclasses of its parts, strict JSON both ways, and typed overrides."""
+"""The configuration of a run: the frozen dataclasses of its parts, and what follows what."""
 
 from __future__ import annotations
 
-import difflib
-import json
-import types
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from frmdn.agent.agent import AgentConfig
 from frmdn.agent.memory import MemoryConfig
@@ -20,8 +16,8 @@ from frmdn.envs.catalogue import check_world, get_spec
 from frmdn.envs.options import WorldConfig
 from frmdn.rollouts.collect import CollectConfig
 
-Record = TypeVar("Record")
-LINKED = {"memory.latent": "vision.latent"}  # follows unless set by hand
+from . import settings
+from .settings import to_json
 
 
 @dataclass(frozen=True)
@@ -130,127 +126,28 @@ class RunConfig:
         check_world(self.env, self.world)
 
 
-def to_json(config: RunConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(config), allow_nan=False))
-    return plain
-
-
 def from_json(value: Mapping[str, Any]) -> RunConfig:
     """The configuration of a JSON object; ValueError names a key that is unknown, missing or of the wrong type."""
-    return _read(RunConfig, value, "")
+    return settings.from_json(RunConfig, value)
 
 
-def override(value: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """The JSON configuration with settings such as `search.population=32` replaced.
+def override(value: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The JSON configuration with settings such as `search.population=32` replaced, and with what follows them.
 
-    Raises ValueError where a setting has no `=`, its key is unknown (naming the nearest ones), or its type is wrong.
+    Raises ValueError where a word has no `=`, its key is unknown (naming the nearest ones), or its type is wrong.
     """
-    result = to_json(from_json(value))  # names all settings: an older folder lacks those that are younger than itself
-    flat = flatten(result)
-    chosen: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--set {setting!r} has no '=': write --set section.key=value, e.g. search.population=32")
-        if key not in flat:
-            raise ValueError(f"--set {key}: no such setting{_near(key, list(flat))}")
-        chosen[key] = _parse(text)
-    for follower, leader in LINKED.items():
-        if leader in chosen and follower not in chosen:
-            chosen[follower] = chosen[leader]
-    for key, item in chosen.items():
-        section, _, name = key.rpartition(".")
-        (result[section] if section else result)[name] = item
-    if "world.actions" in chosen and "memory.action" not in chosen:
-        world = _read(WorldConfig, result["world"], "world")
-        result["memory"]["action"] = get_spec(result["env"], world=world).action.size
-    return to_json(from_json(result))
+    return to_json(settings.override(from_json(value), words, LINKS))
 
 
-def flatten(value: Mapping[str, Any]) -> dict[str, Any]:
-    """{"search": {"sigma": 0.1}} -> {"search.sigma": 0.1}."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= {f"{key}.{name}": inner for name, inner in item.items()} if isinstance(item, Mapping) else {key: item}
-    return flat
+def _action_size(plain: Mapping[str, Any]) -> int:
+    world = settings.from_json(WorldConfig, plain["world"], "world")
+    return get_spec(plain["env"], world=world).action.size
 
 
-def differences(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """One text for each key that differs, e.g. `search.sigma: 0.1 there, 0.2 asked for`."""
-    old, new = flatten(stored), flatten(asked)
-    texts = []
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key, MISSING) != new.get(key, MISSING):
-            texts.append(f"{key}: {_show(old, key)} there, {_show(new, key)} asked for")
-    return texts
-
-
-def _show(flat: Mapping[str, Any], key: str) -> str:
-    return json.dumps(flat[key]) if key in flat else "absent"
-
-
-def _parse(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        words = {"none": None, "true": True, "false": False}
-        return words.get(text.lower(), text)
-
-
-def _read(kind: type[Record], value: Any, where: str) -> Record:
-    """Build a dataclass from a JSON object, checking every key and type on the way."""
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where or 'the configuration'} must be an object, not {value!r}")
-    hints, prefix = typing.get_type_hints(kind), f"{where}." if where else ""
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for key in value:
-        if key not in known:
-            raise ValueError(f"{prefix}{key}: no such setting{_near(key, list(known), prefix)}")
-    arguments = {}
-    for name, known_field in known.items():
-        if name in value:
-            arguments[name] = _typed(hints[name], value[name], prefix + name)
-        elif known_field.default is MISSING and known_field.default_factory is MISSING:
-            raise ValueError(f"{prefix}{name} is missing: give it a value")
-    try:
-        return kind(**arguments)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}" if where else str(error)) from None
-
-
-def _typed(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint):
-        return _read(typing.cast(type, hint), value, where)
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value not in options:
-            raise ValueError(f"{where} must be one of {', '.join(map(str, options))}, not {value!r}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in options:
-            return None
-        return _typed(next(option for option in options if option is not type(None)), value, where)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list, not {value!r}")
-        return tuple(_typed(options[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    return _scalar(hint, value, where)
-
-
-def _scalar(hint: type, value: Any, where: str) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} must be of type {hint.__name__}, not {value!r} ({type(value).__name__})")
-    return value
-
-
-def _near(key: str, known: Sequence[str], prefix: str = "") -> str:
-    """`; did you mean a, b?`, from names alike or from the same name in another section."""
-    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
-    near += [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2] and name not in near]
-    return f"; did you mean {', '.join(prefix + name for name in near[:3])}?" if near else ""
+LINKS: settings.Links = {
+    "memory.latent": ("vision.latent", lambda plain: plain["vision"]["latent"]),
+    "memory.action": ("world.actions", _action_size),
+}
 
 
 def _check_data(batch: int, validation: float) -> None:

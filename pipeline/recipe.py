@@ -9,8 +9,8 @@ from typing import Any
 
 from frmdn.envs import MissingExtra, get_spec
 
-from .config import flatten, to_json
 from .presets import PRESETS, preset
+from .settings import flatten, to_json
 
 
 def command(config: Mapping[str, Any]) -> str:

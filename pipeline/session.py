@@ -59,6 +59,12 @@ class Session:
     def spec(self) -> EnvSpec:
         return get_spec(self.config.env, world=self.config.world)
 
+    @property
+    def official(self) -> EnvSpec:
+        """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
+        limit = self.config.evaluate.max_steps
+        return self.spec if limit is None else replace(self.spec, max_steps=min(limit, self.spec.max_steps))
+
     # Rounds: a folder of a further round goes on from those before it
 
     @property
@@ -92,7 +98,7 @@ class Session:
     def at(self, folder: Path) -> Session:
         """The same machine at another run folder."""
         workspace = Workspace(folder)
-        return replace(self, workspace=workspace, config=from_json(workspace.read_config()))
+        return replace(self, workspace=workspace, config=stored_config(workspace))
 
     # What is stored
 
@@ -212,8 +218,15 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 
-def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers."""
+def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
+    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
+
+    >>> spec = frmdn.get_spec("CarRacing-v3")
+    >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
+    >>> frmdn.make_agent(frmdn.ConvVAE(), memory, spec).controller
+    LinearController(inputs=288, outputs=3)
+    """
+    config = config or AgentConfig()
     hidden = memory.config.hidden if memory is not None else 0
     inputs = vision.config.latent + hidden * (len(config.features) - 1)
     controller = LinearController(inputs, spec.action.size)
@@ -223,11 +236,20 @@ def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: Ag
 def open_session(root: str | Path, workers: int = 0) -> Session:
     """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
 
-    Of a folder with several rounds that are done, it is the round whose agent counts.
+    Of a folder with several rounds that are done, it is the round whose agent counts. Raises ValueError where it is no
+    run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    config = from_json(workspace.read_config())
-    return Session(workspace, config, Machine(workers), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(workers), Progress()).kept
+
+
+def stored_config(workspace: Workspace) -> RunConfig:
+    """The configuration of a folder; ValueError names the file where a setting of it is wrong or unknown."""
+    plain = workspace.read_config()
+    try:
+        return from_json(plain)
+    except ValueError as error:
+        raise ValueError(f"{workspace.config_path}: {error}") from None
 
 
 def _initialised(make: Callable[[], Model], seed: int) -> Model:

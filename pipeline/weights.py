@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from frmdn.agent.training import TrainingState
 
 from .files import read_json, write_bytes, write_json
+from .settings import to_json
 
 FORMAT, VERSION = "frmdn-weights", 1
 REMEDY = "delete the folder and run the same command again, or copy the file once more from where it came"
@@ -28,15 +28,17 @@ def save_model(folder: Path, model: nn.Module) -> None:
     """Write `model.safetensors` and `model.json` {format, version, class, config} of a module with a `.config`."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / "model.safetensors", save_tensors(tensors))
-    config: Any = model.config
-    header = {"format": FORMAT, "version": VERSION, "class": type(model).__name__, "config": asdict(config)}
+    header = {"format": FORMAT, "version": VERSION, "class": type(model).__name__, "config": to_json(model.config)}
     write_json(folder / "model.json", header)
 
 
 def load_model(folder: Path, model: Model) -> Model:
     """Fill `model` with the weights of a folder; raises ValueError for foreign, damaged or non-finite weights."""
     header_path, path = folder / "model.json", folder / "model.safetensors"
-    header = read_json(header_path)
+    try:
+        header = read_json(header_path)
+    except FileNotFoundError:
+        raise ValueError(f"{header_path} is missing: {REMEDY}") from None
     if header.get("format") != FORMAT:
         raise ValueError(f"{header_path} does not describe weights of frmdn: {REMEDY}")
     if header.get("version") != VERSION:
@@ -44,16 +46,9 @@ def load_model(folder: Path, model: Model) -> Model:
             f"{header_path} has version {header.get('version')}, but this frmdn reads version {VERSION}: install the "
             "frmdn that wrote it, or train again"
         )
-    config: Any = model.config
-    mine, theirs = _plain(asdict(config)), header.get("config")
-    if isinstance(theirs, dict):  # settings that the weights are older than had their defaults
-        theirs = {item.name: item.default for item in fields(config) if item.default is not MISSING} | theirs
-    for what, found, wanted in (
-        ("class", header.get("class"), type(model).__name__),
-        ("config", theirs, mine),
-    ):
-        if found != wanted:
-            raise ValueError(f"{header_path} has {what} {found}, but this run needs {wanted}: {REMEDY}")
+    for what, wanted in (("class", type(model).__name__), ("config", to_json(model.config))):
+        if header.get(what) != wanted:
+            raise ValueError(f"{header_path} has {what} {header.get(what)}, but this run needs {wanted}: {REMEDY}")
     _fill(model, load(path), path)
     return model.eval()
 
@@ -118,8 +113,3 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
         odd = sorted({name for name, _ in wanted.items() ^ found.items()})
         raise ValueError(f"{path} does not fit {type(model).__name__} (differs in {', '.join(odd[:3])}): {REMEDY}")
     model.load_state_dict(dict(tensors))
-
-
-def _plain(value: dict[str, Any]) -> dict[str, Any]:
-    """As it looks after a trip through JSON: tuples become lists."""
-    return {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}

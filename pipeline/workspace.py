@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .files import STAGING, read_json, write_json
+from .settings import read_settings, write_settings
 from .stages.table import BY_NAME, Stage, fingerprints, root_and_size, table
 
 State = Literal["done", "partial", "stale", "missing"]
@@ -80,12 +81,12 @@ class Workspace:
             )
 
     def read_config(self) -> dict[str, Any]:
-        """The stored configuration as JSON; raises ValueError where there is none or it is damaged."""
+        """The stored configuration as JSON; ValueError where there is none, or that of another version of frmdn."""
         self.require()
-        return read_json(self.config_path)
+        return read_settings(self.config_path, "frmdn run")
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        write_json(self.config_path, dict(config))
+        write_settings(self.config_path, config)
 
     # The lock
 
@@ -129,7 +130,6 @@ class Workspace:
 
     def status(self) -> list[StageStatus]:
         """Where each stage stands, in order."""
-        self.require()
         prints = fingerprints(self.read_config())
         statuses: dict[str, StageStatus] = {}
         for stage in self.table.values():
@@ -141,12 +141,12 @@ class Workspace:
         record = done or begun
         if record is None:
             return StageStatus(stage.name, "missing", "not started")
-        seconds = float(record.get("seconds", 0.0))
+        seconds = float(record["seconds"])
         why = self._stale(stage, record, prints, before)
         if why:
             return StageStatus(stage.name, "stale", why, seconds)
         if done is None:
-            amount = f"{record.get('units', 0)} of {record.get('total', '?')} {stage.unit}"
+            amount = f"{record['units']} of {record['total']} {stage.unit}"
             return StageStatus(stage.name, "partial", amount, seconds)
         found, wanted = self._products(stage, record)
         if found < wanted:

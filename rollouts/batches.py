@@ -152,11 +152,6 @@ class LatentBatches:
         self._kept: dict[int, Latents] = {}
         self._batches = _Ahead(self._batch)
 
-    @property
-    def tokens(self) -> int:
-        """Transitions in all episodes: what one epoch would visit."""
-        return int(self._steps.sum())
-
     def __call__(self, step: int) -> SequenceBatch:
         """The batch of a step."""
         return self._batches(step)

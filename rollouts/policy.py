@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frmdn.agent.rows import map_rows, put_rows
 from frmdn.agent.seeds import derive
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class AgentPolicy:
     def __init__(self, agent: Actor, slots: int, theta: np.ndarray | Tensor | None = None) -> None:
         self.agent, self.slots = agent, slots
         self._fresh = agent.initial(1)
-        self._state = _map(Tensor.clone, agent.initial(slots))  # initial states may share or expand storage
+        self._state = map_rows(Tensor.clone, agent.initial(slots))  # initial states may share or expand storage
         self._device = self._fresh.z.device
         self._default = None if theta is None else _parameters(agent.controller, theta, "theta")
         self._theta = torch.zeros(slots, agent.controller.size, device=self._device)  # [S,N]
@@ -213,7 +214,7 @@ class AgentPolicy:
                 f"slot {slot} does not exist: AgentPolicy was built for {self.slots}; pass the world's slots"
             )
         self._theta[slot] = _theta_of(job, self.agent.controller, self._default)
-        _assign(self._state, slice(slot, slot + 1), self._fresh)
+        put_rows(self._state, slice(slot, slot + 1), self._fresh)
 
     @torch.inference_mode()
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
@@ -226,12 +227,12 @@ class AgentPolicy:
         if len(slots) == self.slots:
             self._state = state
         else:
-            _assign(self._state, rows, state, rows)
+            put_rows(self._state, rows, state, rows)
         return actions[rows].cpu().numpy()
 
     def state_of(self, slot: int) -> AgentState:
         """A copy of the agent's state in one slot, as a batch of one."""
-        return _map(lambda tensor: tensor[slot : slot + 1].clone(), self._state)
+        return map_rows(lambda tensor: tensor[slot : slot + 1].clone(), self._state)
 
 
 class ControllerPolicy:
@@ -276,19 +277,3 @@ def _parameters(controller: Controller, theta: np.ndarray | Tensor, name: str) -
     if vector.shape != (controller.size,):
         raise ValueError(f"{name} has shape {tuple(vector.shape)}, the controller needs ({controller.size},)")
     return vector
-
-
-def _map(change: Callable[[Tensor], Tensor], state: Any) -> Any:
-    """`change` applied to every tensor of nested named tuples; None stays None."""
-    if isinstance(state, tuple):
-        return type(state)(*(_map(change, part) for part in state))
-    return change(state) if isinstance(state, Tensor) else state
-
-
-def _assign(target: Any, rows: Any, source: Any, source_rows: Any = slice(None)) -> None:
-    """target[rows] = source[source_rows] in every tensor of two equally nested tuples."""
-    if isinstance(target, Tensor):
-        target[rows] = source[source_rows]
-    elif isinstance(target, tuple):
-        for mine, other in zip(target, source, strict=True):
-            _assign(mine, rows, other, source_rows)

@@ -25,8 +25,7 @@ class ConditionalDensity(nn.Module):
     that the density is still that of y in its own units. Their figures come from `fit_scale`; where it was not called,
     from the first batch of the training if that lies far from mean 0 and deviation 1, and a warning says so.
 
-    >>> import torch
-    >>> model = mdn(inputs=1, outputs=2)
+    >>> model = frmdn.density.mdn(inputs=1, outputs=2)
     >>> context, y = torch.randn(64, 1), 5e4 + 1e4 * torch.randn(64, 2)
     >>> distribution, _ = model.fit_scale(y, context=context)(context)
     >>> distribution.log_prob(y).shape
@@ -41,6 +40,13 @@ class ConditionalDensity(nn.Module):
 
     Raises:
         ValueError: `flow` is no `Flow` (one of zuko is wrapped by `FromZuko`).
+
+    >>> from frmdn.density import ConditionalDensity, Identity, MixtureHead
+    >>> from frmdn.agent.density.networks import Feedforward
+    >>> model = ConditionalDensity(Feedforward(3, (16,)), MixtureHead(16, 2), Identity())
+    >>> density, state = model(torch.zeros(4, 3))
+    >>> loss = -density.log_prob(torch.zeros(4, 2)).mean()
+    >>> loss.backward()
     """
 
     def __init__(
@@ -134,6 +140,11 @@ def mdn(
         hidden: widths of the hidden layers.
         activation: module made after each of them.
         standardize: scales for context and y, see `ConditionalDensity`.
+
+    >>> model = frmdn.density.mdn(inputs=1, outputs=1)
+    >>> density, _ = model(torch.linspace(0, 1, 50)[:, None])
+    >>> density.log_prob(torch.zeros(50, 1)).shape
+    torch.Size([50])
     """
     trunk, head = Feedforward(inputs, hidden, activation), MixtureHead(hidden[-1], outputs, components)
     return ConditionalDensity(trunk, head, Identity(), *_scales(inputs, outputs, standardize))
@@ -159,6 +170,12 @@ def rmdn(
         precision: of the components; "semi_tied" puts one linear map (`Linear`) before the mixture.
         rank: R of "low_rank".
         standardize: scales for context and y, see `ConditionalDensity`.
+
+    >>> model = frmdn.density.rmdn(inputs=3, outputs=2, hidden=16)
+    >>> density, state = model(torch.zeros(4, 10, 3))  # 4 sequences of 10 contexts
+    >>> density, state = model(torch.zeros(4, 1, 3), state)  # one step on
+    >>> density.sample().shape
+    torch.Size([4, 1, 2])
     """
     return frmdn(inputs, outputs, components, hidden, precision, rank, flow=Identity(), standardize=standardize)
 
@@ -190,6 +207,11 @@ def frmdn(
         flow: a flow instead of those blocks; `Identity()` makes an RMDN, to the last bit, and `FromZuko(...)` takes any
             flow of zuko.
         standardize: scales for context and y, see `ConditionalDensity`.
+
+    >>> model = frmdn.density.frmdn(inputs=3, outputs=2, hidden=16)
+    >>> density, state = model(torch.zeros(4, 10, 3))  # 4 sequences of 10 contexts
+    >>> loss = -density.log_prob(torch.zeros(4, 10, 2)).mean()  # nats for each vector
+    >>> loss.backward()
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")

@@ -17,7 +17,7 @@ from .shapes import check_finite, check_mask, check_value
 class FlowedDistribution(Distribution):
     """The density of y whose image u = f(y) has a mixture: log p(y) = log p_base(f(y)) + log|det df/dy|.
 
-    >>> from frmdn.agent.density import Diagonal, GaussianMixture, Linear
+    >>> from frmdn.density import Diagonal, FlowedDistribution, GaussianMixture, Linear
     >>> base = GaussianMixture(torch.zeros(3), torch.randn(3, 2), Diagonal(torch.ones(3, 2)))
     >>> density = FlowedDistribution(base, Linear(2))
     >>> density.log_prob(torch.zeros(7, 2)).shape, density.stddev.shape
@@ -29,6 +29,12 @@ class FlowedDistribution(Distribution):
         context: [*B,F] for a flow that needs it.
         scale: standardises y before it meets the flow, and counts in the Jacobian; the flow and the mixture then work
             in units of deviations. None: y as it is.
+
+    >>> from frmdn.density import Diagonal, FlowedDistribution, GaussianMixture, Standardize
+    >>> standard = GaussianMixture(torch.zeros(1), torch.zeros(1, 1), Diagonal(torch.ones(1, 1)))
+    >>> density = FlowedDistribution(standard, Standardize(mean=torch.tensor([3.0]), scale=torch.tensor([2.0])))
+    >>> density.log_prob(torch.tensor([3.0]))  # -log(2 sqrt(2 pi))
+    tensor(-1.6121)
     """
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own class attribute)

@@ -31,6 +31,11 @@ class MixtureHead(nn.Module):
             how strongly each counts said by the features); or "low_rank_free", every number of U said by the features
             (`FreeFactor`). For a semi-tied precision put `flows.Linear` before "diagonal".
         rank: R, read with the low ranks only.
+
+    >>> from frmdn.density import MixtureHead
+    >>> head = MixtureHead(features=8, event=2, components=3, precision="low_rank", rank=1)
+    >>> head(torch.zeros(4, 8)).sample().shape
+    torch.Size([4, 2])
     """
 
     def __init__(
@@ -96,7 +101,12 @@ class FreeFactor(nn.Module):
 
 
 class FactorizedHead(nn.Module):
-    """One linear layer from features [*B,F] to the parameters of a `FactorizedMixture` over D = event dimensions."""
+    """One linear layer from features [*B,F] to the parameters of a `FactorizedMixture` over D = event dimensions.
+
+    >>> from frmdn.density import FactorizedHead
+    >>> FactorizedHead(features=8, event=2, components=3)(torch.zeros(4, 8)).log_prob(torch.zeros(4, 2)).shape
+    torch.Size([4])
+    """
 
     def __init__(self, features: int, event: int, components: int = 5) -> None:
         super().__init__()

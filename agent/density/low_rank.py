@@ -20,6 +20,11 @@ class LowRank(Precision):
     Kept as V = D^-1/2 U, so that P = D^1/2 (I + V V^T) D^1/2. With S = I + V^T V (R x R) and s = D^1/2 e, the matrix
     determinant lemma gives log det P = sum log D + log det S, and e^T P e = |s|^2 + |V^T s|^2. A component costs
     O(D R^2) where every row has a factor of its own, and O(D R) where all share V and differ in `strength` only.
+
+    >>> from frmdn.density import LowRank
+    >>> precision = LowRank(torch.ones(1, 2), torch.tensor([[[1.0], [1.0]]]))  # [[2, 1], [1, 2]], K = 1
+    >>> precision.variance()  # the diagonal of its inverse
+    tensor([[0.6667, 0.6667]])
     """
 
     strength: Tensor | None = None

@@ -23,6 +23,14 @@ class GaussianMixture(Distribution):
         loc: [*B,K,D], means.
         precision: of components [*B,K]. In loc and precision a component axis of size 1 ties that parameter.
         validate_args: check parameters and values; None: as torch.distributions is set.
+
+    >>> from frmdn.density import Diagonal, GaussianMixture
+    >>> weights, means = torch.tensor([0.2, 0.8]).log(), torch.tensor([[-1.0, 0.0], [1.0, 0.0]])  # K = 2, D = 2
+    >>> mixture = GaussianMixture(weights, means, Diagonal(torch.ones(2, 2)))
+    >>> mixture.mean
+    tensor([0.6000, 0.0000])
+    >>> mixture.sample((1000,)).shape, mixture.log_prob(torch.zeros(7, 2)).shape
+    (torch.Size([1000, 2]), torch.Size([7]))
     """
 
     arg_constraints: dict[str, Any] = {  # noqa: RUF012  (torch's own class attribute)

@@ -21,7 +21,12 @@ def bounded(raw: Tensor, bound: float = LOG_BOUND) -> Tensor:
 
 
 class Precision(ABC):
-    """The inverse covariance P of each of K components over D dimensions. An axis K of size 1 is shared by all."""
+    """The inverse covariance P of each of K components over D dimensions. An axis K of size 1 is shared by all.
+
+    >>> from frmdn.density import Diagonal, LowRank, Precision
+    >>> issubclass(Diagonal, Precision) and issubclass(LowRank, Precision)
+    True
+    """
 
     @abstractmethod
     def log_density(self, error: Tensor) -> Tensor:
@@ -64,7 +69,12 @@ class Precision(ABC):
 
 
 class Diagonal(Precision):
-    """P = diag(precision), precision [*B,K,D] > 0."""
+    """P = diag(precision), precision [*B,K,D] > 0.
+
+    >>> from frmdn.density import Diagonal
+    >>> Diagonal(torch.tensor([[4.0, 1.0]])).variance()
+    tensor([[0.2500, 1.0000]])
+    """
 
     def __init__(self, precision: Tensor) -> None:
         self.log = precision.log()

@@ -21,6 +21,11 @@ class Scale(Standardize):
     it does so only where that batch lies far from mean 0 and deviation 1, and it says so: data of unit scale are left
     alone to the last bit. The figures are buffers, saved with the weights.
 
+    >>> scale = frmdn.density.Scale(2)
+    >>> scale.fit(torch.tensor([[10.0, 1e6], [20.0, 3e6], [30.0, 2e6]]))
+    >>> scale.mean
+    tensor([2.0000e+01, 2.0000e+06])
+
     Args:
         event: D.
     """

@@ -21,6 +21,10 @@ class SemiTied(Precision):
     Args:
         diagonal: D_k, [*B,K,D] > 0, or a `Diagonal`.
         flow: the map u = U^T y; its weights get gradients.
+
+    >>> from frmdn.density import Linear, SemiTied
+    >>> SemiTied(torch.tensor([[4.0, 1.0]]), Linear(2)).variance()  # a new Linear is the identity
+    tensor([[0.2500, 1.0000]], grad_fn=...)
     """
 
     def __init__(self, diagonal: Tensor | Diagonal, flow: Linear) -> None:

@@ -117,12 +117,3 @@ class StateSpaceAgent:
         z = torch.where(state.fresh.unsqueeze(-1), begun, self.model.filter(state.z, state.u, x))
         actions = self.squash(self.controller.act(theta, z))
         return actions, FilterState(z, actions, torch.zeros_like(state.fresh))
-
-
-def starts(model: StateSpace, x: Tensor, u: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Initial states f32[N,Z] for dreams, from the first observations of trajectories x f32[N,T+1,D], u f32[N,T,A]."""
-    epsilon = torch.zeros(len(x), model.config.latent, dtype=x.dtype)
-    if generator is not None:
-        epsilon.normal_(generator=generator)
-    with torch.no_grad():
-        return model.initial_state(x, u, epsilon)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES
-from .options import natural, positive, whole
+from .options import add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
 speech, pictures or the latents of a run folder, and measured by negative log likelihood (NLL) on held-out sequences.
@@ -150,13 +150,13 @@ def _add_training(command: argparse.ArgumentParser) -> None:
         help="of speech: segments of half a second, or files whole (default: 40-frames)",
     )
     length = command.add_mutually_exclusive_group()
-    length.add_argument(
-        "--budget", type=positive, default=60.0, metavar="SECONDS", help="of training, per run (default: 60)"
-    )
-    length.add_argument("--steps", type=whole, metavar="N", help="training steps instead: repeatable bit for bit")
-    command.add_argument("--components", type=whole, default=5, metavar="K", help="of each mixture (default: 5)")
-    command.add_argument("--hidden", type=whole, default=256, metavar="H", help="units of the LSTM (default: 256)")
-    command.add_argument("--learning-rate", type=positive, default=1e-3, metavar="R", help="at first (default: 0.001)")
+    steps = "training steps instead: repeatable bit for bit"
+    length.add_argument("--budget", metavar="S", dest="recipe.budget", help="seconds of training a run (default: 60)")
+    length.add_argument("--steps", metavar="N", dest="recipe.steps", help=steps)
+    command.add_argument("--components", metavar="K", dest="model.components", help="of each mixture (default: 5)")
+    command.add_argument("--hidden", metavar="H", dest="model.hidden", help="units of the LSTM (default: 256)")
+    command.add_argument("--learning-rate", metavar="R", dest="recipe.learning_rate", help="at first (default: 0.001)")
+    add_set(command, "KEY=VALUE", "change one setting under model or recipe of run.json, e.g. recipe.clip=0.5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     command.add_argument("--json", action="store_true", help="print the results as JSON on stdout, all else on stderr")
 

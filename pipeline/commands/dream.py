@@ -5,14 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..progress import Progress
 from ..workspace import Workspace
 from .options import add_command, add_folder, add_machine, natural, positive, whole
-
-if TYPE_CHECKING:
-    from ..session import Session
 
 EPILOG = """examples:
   frmdn dream --run runs/car --video dream.webm                  real frames, reconstruction and open-loop dream
@@ -95,8 +92,9 @@ def video(options: argparse.Namespace) -> int:
         raise ValueError(f"--video must name a .webm file, not {options.video.name}: the video is written as WebM")
     from ..dreams.film import Shot, film_agent, film_open_loop
     from ..dreams.reel import save_film
+    from ..session import open_session
 
-    session = _session(options.out, 0, None, log=False)
+    session = open_session(options.out)
     shot = Shot(options.steps, options.warmup, options.temperature, options.seed)
     film = film_agent(session, shot) if options.in_dream else film_open_loop(session, shot, options.episode)
     save_film(options.video, film)
@@ -113,14 +111,15 @@ def report(options: argparse.Namespace) -> int:
     from ..dreams.report import ReportPlan, lines, make_report
     from ..dreams.section import refresh_page
     from ..dreams.transfer import TransferPlan
+    from .settle import open_folder
 
     quality = OpenLoopPlan(options.warmup, options.horizon, options.starts, threshold=options.threshold)
     sizes = (options.controllers, options.episodes, options.dreams)
     transfer = TransferPlan(*sizes, options.temperatures, options.dream_steps)
     workspace = Workspace(options.out)
-    workspace.require()
+    workspace.read_config()  # refused before anything is written there
     with workspace.lock():
-        session = _session(options.out, options.workers, options.ray_address)
+        session = open_folder(options, workspace, Progress(workspace.root / "log.txt"))
         result = make_report(session, ReportPlan(transfer, quality))
         for line in lines(result):
             session.progress.line(line)
@@ -142,14 +141,3 @@ def table(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"runs": records}, indent=2, allow_nan=False))
     return 0
-
-
-def _session(root: Path, workers: int | None, address: str | None, log: bool = True) -> Session:
-    from ..config import from_json
-    from ..session import Machine, Session
-    from .settle import cores
-
-    workspace = Workspace(root)
-    config = from_json(workspace.read_config())
-    machine = Machine(cores() if workers is None else workers, address)
-    return Session(workspace, config, machine, Progress(workspace.root / "log.txt" if log else None))

@@ -35,6 +35,12 @@ def add_set(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
     command.add_argument("--set", action="append", default=[], metavar=metavar, dest="settings", help=help)
 
 
+def assignments(options: argparse.Namespace) -> list[str]:
+    """The words KEY=VALUE of `--set`, and of the options that stand for one setting: those are named after it."""
+    named = [f"{key}={value}" for key, value in vars(options).items() if "." in key and value is not None]
+    return [*options.settings, *named]
+
+
 def add_settings(command: argparse.ArgumentParser) -> None:
     """Other settings for a run folder, and whether they may replace those that are there."""
     add_set(command, "SECTION.KEY=VALUE", "change one setting; may be repeated")

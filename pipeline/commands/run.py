@@ -42,7 +42,8 @@ def add_run(commands: Any) -> None:
         "--preset", metavar="NAME", help="smoke, quick, quick-dream, standard or paper (default: quick)"
     )
     command.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
-    command.add_argument("--memory", choices=("frmdn", "rmdn"), help="density of the memory, with or without a flow")
+    densities = ("frmdn", "rmdn")
+    command.add_argument("--memory", choices=densities, dest="memory.density", help="with or without a flow")
     command.add_argument(
         "--backend", choices=("auto", "envpool", "gymnasium"), help="plays the training episodes (default: auto)"
     )
@@ -50,12 +51,10 @@ def add_run(commands: Any) -> None:
         "--rounds", type=whole, metavar="N", dest="rounds.count", help="collect, train on and evolve so often"
     )
     add_search(command)
-    command.add_argument(
-        "--actions", metavar="SET", help="Super Mario's: right, simple or complex (default: the preset's)"
-    )
-    command.add_argument(
-        "--baselines", action="store_true", help="evolve vision-only and untrained-memory rivals as well"
-    )
+    buttons = "Super Mario's: right, simple or complex (default: the preset's)"
+    command.add_argument("--actions", metavar="SET", dest="world.actions", help=buttons)
+    rivals = "evolve vision-only and untrained-memory rivals as well"
+    command.add_argument("--baselines", action="store_const", const="true", dest="evaluate.baselines", help=rivals)
     add_settings(command)
     add_machine(command)
 

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import settings
 from ..progress import Progress
 from ..stages.table import fingerprints
 from ..workspace import Workspace
+from .options import assignments
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -35,56 +37,41 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
     The imports of the configuration cost seconds, so they wait until the command line really changes something.
     """
     exists = workspace.config_path.exists()
-    settings = list(options.settings)
-    # Options that stand for one setting are named after it: `--temperature` is `dream.temperature`.
-    settings += [f"{key}={value}" for key, value in vars(options).items() if "." in key and value is not None]
+    words = assignments(options)
     if options.command != "run":
-        workspace.require()
-        return _override(workspace.read_config(), settings)
-    flags = (("seed", "seed"), ("memory.density", "memory"), ("backend", "backend"), ("world.actions", "actions"))
-    for key, flag in flags:
-        if getattr(options, flag) is not None:
-            settings.append(f"{key}={getattr(options, flag)}")
-    if options.baselines:
-        settings.append("evaluate.baselines=true")
+        return _override(workspace.read_config(), words)
+    words += [f"{key}={getattr(options, key)}" for key in ("seed", "backend") if getattr(options, key) is not None]
     if exists and options.preset is None:
         stored = workspace.read_config()
         if options.env in (None, stored["env"]):
-            return _override(stored, settings)
+            return _override(stored, words)
     from frmdn.envs.catalogue import get_spec
 
-    from ..config import to_json
     from ..presets import preset
 
-    return _override(to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), settings)
+    return _override(settings.to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), words)
 
 
-def _override(config: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    if not settings:
+def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
+    if not words:
         return config
     from ..config import override
 
-    return override(config, settings)
+    return override(config, words)
 
 
 def settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, progress: Progress) -> None:
-    """Store the configuration, or make sure that it is the stored one."""
-    if not workspace.config_path.exists():
-        workspace.write_config(config)
-        return
-    stored = workspace.read_config()
-    if stored == config:
-        return
-    from ..config import differences
-
-    different = differences(stored, config)
-    if not replace and not _untouched(workspace, stored, config):
-        raise ValueError(
-            f"{workspace.root} was made with other settings ({'; '.join(different)}): use another folder, or add "
-            "--replace to take the new settings and redo only what depends on them"
-        )
-    progress.line(f"settings replaced: {'; '.join(different)}")
-    workspace.write_config(config)
+    """Store the configuration, or make sure that it is the stored one or may replace it."""
+    hint = ", or add --replace to take the new settings and redo only what depends on them"
+    different = settings.settle(
+        workspace.config_path,
+        config,
+        "frmdn run",
+        replace=lambda stored: replace or _untouched(workspace, stored, config),
+        hint=hint,
+    )
+    if different:
+        progress.line(f"settings replaced: {'; '.join(different)}")
 
 
 def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
@@ -106,9 +93,8 @@ def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str
 
 
 def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Progress) -> Session:
-    from ..config import from_json
-    from ..session import Machine, Session
+    from ..session import Machine, Session, stored_config
 
     workers = cores() if options.workers is None else options.workers
     machine = Machine(workers, options.ray_address)
-    return Session(workspace, from_json(workspace.read_config()), machine, progress)
+    return Session(workspace, stored_config(workspace), machine, progress)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ..statespace.settings import Observation, Variant
 from .options import add_command, add_json, add_set, whole
 
 EPILOG = """variants:
@@ -31,12 +32,11 @@ The densities' nats may be below or above 0; the KL may not, in expectation. doc
 def add_statespace(commands: Any) -> None:
     help = "train latent state-space models on the pendulum, and measure what they generate"
     command = add_command(commands, "statespace", help, EPILOG, run)
-    variants = ("dvbf", "gaussian", "iaf-step", "iaf-trajectory")
-    command.add_argument("--variant", choices=variants, default="dvbf", help="which model (default: dvbf)")
+    command.add_argument("--variant", choices=get_args(Variant), default="dvbf", help="which model (default: dvbf)")
     command.add_argument("--env", default="Pendulum-v1", metavar="ID", help="the environment (default: Pendulum-v1)")
     command.add_argument(
         "--observation",
-        choices=("state", "pixels"),
+        choices=get_args(Observation),
         default="state",
         help="vectors or 16 x 16 pictures (default: state)",
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,46 @@ from frmdn.agent.training import TrainingState, fit
 from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..files import History, read_json, write_bytes, write_json
+from ..settings import from_json, override, read_settings, settle, to_json
 from ..weights import load, load_model, save_model
 from .data import Data
 from .measure import nll_per_dim
 from .model import ModelConfig, NextStep, new_model
 from .schedule import Recipe, Watch
 
+MAKER = "frmdn density fit"
 VALIDATED = 20_000  # steps of a check at most: checks cost nothing of the budget, but somebody waits for them
 Report = Callable[[int, str], None]  # checks done, the figure of the moment
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the models are."""
+
+    components: int = 5  # of each mixture
+    hidden: int = 256  # units of the LSTM
+
+    def __post_init__(self) -> None:
+        for name in ("components", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user may set about a run beside data, model and seed."""
+
+    model: Size = field(default_factory=Size)
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+def choose_settings(words: Sequence[str]) -> Choice:
+    """The settings that words such as `recipe.clip=0.5` ask for; a number of steps takes the place of the budget."""
+
+    def budget(plain: dict[str, Any]) -> Any:
+        return plain["recipe"]["budget"] if plain["recipe"]["steps"] is None else None
+
+    return override(Choice(), words, {"recipe.budget": ("recipe.steps", budget)})
 
 
 @dataclass(frozen=True)
@@ -50,7 +82,13 @@ class Run:
         self.folder, self.source, self.plan = folder, source, plan
         self.history = History(folder / "history.jsonl", "check")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._settle()
+        about = {"scale": asdict(source.scale), "about": dict(source.about)}
+        settle(
+            folder / "run.json",
+            to_json(plan) | {"data": plan.data.settings()} | about,
+            MAKER,
+            hint=", or the same settings as then",
+        )
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -72,31 +110,6 @@ class Run:
         except FloatingPointError as error:  # what was best before is what counts; the record says so
             diverged = str(error)
         return self._conclude(training, diverged)
-
-    def _settle(self) -> None:
-        """Store the settings, or make sure that they are the stored ones."""
-        path, settings = self.folder / "run.json", self._settings()
-        if not path.exists():
-            write_json(path, settings)
-            return
-        stored = read_json(path)
-        different = sorted(key for key in stored.keys() | settings.keys() if stored.get(key) != settings.get(key))
-        if different:
-            raise ValueError(
-                f"{self.folder} holds a run with another {' and '.join(different)} (see its run.json): "
-                "use another --out, or the same settings as then"
-            )
-
-    def _settings(self) -> dict[str, Any]:
-        plan, source = self.plan, self.source
-        return {
-            "data": plan.data.settings(),
-            "model": asdict(plan.model),
-            "recipe": asdict(plan.recipe),
-            "seed": plan.seed,
-            "scale": asdict(source.scale),
-            "about": dict(source.about),
-        }
 
     def _conclude(self, training: _Training, diverged: str | None) -> dict[str, Any]:
         model, watch, best = training.model, training.watch, training.best
@@ -236,9 +249,6 @@ def open_run(folder: Path) -> tuple[dict[str, Any], NextStep]:
         raise ValueError(f"{folder} is no run of frmdn density (it has no run.json): make one with frmdn density fit")
     if not (folder / "result.json").exists():
         raise ValueError(f"{folder} is not finished: run the same frmdn density command again, it goes on")
-    settings = read_json(folder / "run.json")
-    try:
-        config = ModelConfig(**settings["model"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / 'run.json'} is damaged or of another version ({error})") from None
-    return settings, load_model(folder, new_model(config, 0))
+    settings = read_settings(folder / "run.json", MAKER)
+    model = from_json(ModelConfig, settings["model"], "model")
+    return settings, load_model(folder, new_model(model, 0))

@@ -96,6 +96,14 @@ class Recipe:
     checks: int = CHECKS
     slides: bool = False  # RMSprop at a constant rate, no clipping
 
+    def __post_init__(self) -> None:
+        if (self.budget is None) == (self.steps is None):
+            raise ValueError(f"give budget or steps, and not both: they are {self.budget} and {self.steps}")
+        for name in ("budget", "steps", "learning_rate", "clip", "checks"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a positive number, not {value}")
+
     def fit_config(self, watch: Watch) -> FitConfig:
         steps = self.steps or ENDLESS
         if self.slides:

@@ -11,18 +11,20 @@ from typing import Any
 
 from frmdn.rollouts.sources import SegmentBatches, Source
 
+from ..commands.options import assignments
 from ..progress import Progress
 from ..workspace import Workspace
 from .data import Columns, Data, choose, open_source
 from .model import config_for
 from .names import MODELS, SLIDES
 from .results import COLUMNS, read_results, rows, store, summarise
-from .run import Plan, Run
-from .schedule import Recipe, slides_recipe
+from .run import Plan, Run, choose_settings
+from .schedule import slides_recipe
 
 
 def compare(options: argparse.Namespace) -> int:
     """Every model with every seed on every data set behind --data; what is done already stays."""
+    choose_settings(assignments(options))  # a mistake is better known before the folder is there
     chosen = choose(options.data, options.path, options.protocol, _columns(options))
     models = list(dict.fromkeys(options.models or MODELS + (SLIDES if options.data == "inverse-sine" else ())))
     path = options.out / "density.json"
@@ -83,12 +85,13 @@ def _gather(options: argparse.Namespace, source: Source, runs: Mapping[tuple[str
     for (name, _), current in sorted(runs.items()):
         if current.result is not None:
             found[name].append(current.result)
-    about = {"budget_seconds": None if options.steps else options.budget, "budget_steps": options.steps}
-    return summarise(source, found, about)
+    recipe = choose_settings(assignments(options)).recipe
+    return summarise(source, found, {"budget_seconds": recipe.budget, "budget_steps": recipe.steps})
 
 
 def fit(options: argparse.Namespace) -> int:
     """One model, kept in its folder."""
+    choose_settings(assignments(options))
     (data,) = choose(options.data, options.path, options.protocol, _columns(options))
     with Workspace(options.out).lock():
         progress = Progress(options.out / "log.txt")
@@ -132,12 +135,9 @@ def _columns(options: argparse.Namespace) -> Columns:
 
 
 def _plan(options: argparse.Namespace, data: Data, source: Source, model: str, seed: int) -> Plan:
-    config = config_for(model, source, options.components, options.hidden)
-    if model in SLIDES:
-        recipe = slides_recipe(SegmentBatches(source, 0).steps)
-    else:
-        budget = None if options.steps else options.budget
-        recipe = Recipe(budget=budget, steps=options.steps, learning_rate=options.learning_rate)
+    choice = choose_settings(assignments(options))
+    config = config_for(model, source, choice.model.components, choice.model.hidden)
+    recipe = slides_recipe(SegmentBatches(source, 0).steps) if model in SLIDES else choice.recipe
     return Plan(data, config, recipe, seed)
 
 

@@ -23,7 +23,7 @@ from frmdn.rollouts.run import Runner, run_episodes
 
 from ..session import Session
 from .fidelity import CHUNK, decode
-from .worlds import dream_slots, official, require
+from .worlds import dream_slots, require
 
 Pictures = NDArray[np.uint8]
 
@@ -136,7 +136,7 @@ def film_agent(session: Session, shot: Shot) -> Film:
 def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
     """A new real episode of the run's agent, as long as the film."""
     runner = Runner(
-        make_slots(official(session), 1, "gymnasium"),
+        make_slots(session.official, 1, "gymnasium"),
         AgentPolicy(agent, SLOTS, session.theta(agent)),
         max_steps=shot.warmup + shot.steps,
         record=lambda episode: episode,

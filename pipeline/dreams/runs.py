@@ -8,7 +8,7 @@ from typing import Any
 
 from ..files import read_json
 from ..report.findings import read_findings
-from ..report.page import flat
+from ..workspace import Workspace
 
 COLUMNS = ("run", "temperature", "density", "dream score", "real score", "episodes")
 
@@ -19,13 +19,13 @@ def read_run(folder: Path) -> dict[str, Any]:
     The dream score is that of the evaluated agent in the dreams nearest to this temperature, from `dream.json`; without
     one it is the mean of the last generation of a search in dreams.
     """
-    findings = read_findings(folder)
-    temperature, real = search_temperature(findings.config), findings.evaluation
+    config, findings = Workspace(folder).read_config(), read_findings(folder)
+    temperature, real = search_temperature(config), findings.evaluation
     path = folder / "dream.json"
     return {
         "run": str(folder),
         "temperature": temperature,
-        "density": findings.config.get("memory", {}).get("density"),
+        "density": config["memory"]["density"],
         "dream": _dream_score(read_json(path) if path.exists() else {}, findings.evolution, temperature),
         "real": {key: real[key] for key in ("mean", "std", "ci95", "episodes")} if real else None,
         "random": real.get("baselines", {}).get("random", {}).get("mean") if real else None,
@@ -34,10 +34,8 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 def search_temperature(config: Mapping[str, Any]) -> float | None:
     """The temperature of the dreams that the controller was evolved in; None of a search in reality."""
-    if config.get("dream", {}).get("world", "dream") == "reality":  # its dreams are described, and were not used
-        return None
-    found = [value for name, value in flat(config) if name.rpartition(".")[2] == "temperature"]
-    return float(found[0]) if found and isinstance(found[0], int | float) else None
+    dream = config["dream"]
+    return None if dream["world"] == "reality" else float(dream["temperature"])
 
 
 def _dream_score(
@@ -58,7 +56,7 @@ def row(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         Path(record["run"]).name,
         "reality" if temperature is None else f"{temperature:g}",
-        str(record["density"] or "-"),
+        record["density"],
         f"{dream['mean']:.0f} ± {dream['std']:.0f}" if dream else "-",
         f"{real['mean']:.0f} ± {real['std']:.0f}" if real else "-",
         str(real["episodes"]) if real else "-",

@@ -26,7 +26,7 @@ from ..files import History
 from ..session import Session
 from ..stages.table import digest
 from ..weights import load_state
-from .worlds import dream_slots, official
+from .worlds import dream_slots
 
 Report = Callable[[int, int, str], None]
 REAL_SLOTS, DREAM_SLOTS = 16, 256  # of one worker: small enough for the processor's cache, large enough to fill it
@@ -69,7 +69,7 @@ def play_for_real(
     calls ask for.
     """
     seeds = episode_seeds(session.config.seed, "transfer", plan.episodes)
-    backend, spec = plan.backend or session.config.backend, official(session)
+    backend, spec = plan.backend or session.config.backend, session.official
     log = _log(session, spec, backend)
     names = [hashlib.sha256(one.theta.tobytes()).hexdigest()[:16] for one in chosen]
     returns = {(line["theta"], line["seed"]): line["total"] for line in log.cut(len(log.read()))}

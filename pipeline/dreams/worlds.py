@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,16 +13,9 @@ from frmdn.agent.dream import Dream
 from frmdn.agent.memory import Memory
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.envs.dream import DreamSlots
-from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.latents import Latents
 
 from ..session import Session
-
-
-def official(session: Session) -> EnvSpec:
-    """The environment with the step limit of the run's evaluation."""
-    limit = session.config.evaluate.max_steps
-    return session.spec if limit is None else replace(session.spec, max_steps=min(limit, session.spec.max_steps))
 
 
 def held_out(session: Session) -> list[Latents]:
@@ -40,6 +33,12 @@ def first_latents(session: Session) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([store.read_slice(index, 0, 1).mean[:1] for index in indices]))
 
 
+def rules(session: Session) -> tuple[float | None, Literal["learned", "survival"]]:
+    """How dreams of the run end (`Dream.done_threshold`) and reward: as its search dreamt, where it did."""
+    config = session.config.dream if session.dreams else DreamConfig(done_threshold=0.5)
+    return config.done_threshold, config.reward
+
+
 def dream_slots(
     session: Session,
     agent: Agent,
@@ -55,12 +54,11 @@ def dream_slots(
     """
     if members is None:
         members = session.memories() if session.dreams else [_memory(agent)]
-    rules = session.config.dream if session.dreams else DreamConfig(done_threshold=0.5)
-    ends, reward = rules.done_threshold, rules.reward
+    ends, reward = rules(session)
     dreams = [Dream(m, temperature=temperature, done_threshold=ends, reward=reward) for m in members]
     first = first_latents(session)
     return DreamSlots(
-        official(session),
+        session.official,
         dreams,
         [dream.initial(first) for dream in dreams],
         slots,

@@ -19,7 +19,7 @@ from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy, Policy
 
 from ..dreams.film import pixels
-from ..dreams.worlds import dream_slots, official, require
+from ..dreams.worlds import dream_slots, require
 from ..session import Session
 
 Panels = tuple[tuple[str, NDArray[np.uint8]], ...]  # captions and pictures u8[H,W,C]
@@ -119,7 +119,7 @@ def dream_game(session: Session, temperature: float) -> Game:
 def real_game(session: Session) -> Game:
     """The real environment: its own picture where it draws one, beside the frame that the agent sees."""
     theta = _theta(session)
-    spec = official(session)
+    spec = session.official
     world = GymnasiumSlots(spec, 1, render_mode="rgb_array")
     wheel, policy = Wheel(spec.action.squash), None
     if theta is not None:

@@ -60,6 +60,7 @@ def read_findings(folder: Path | str) -> Findings:
     if not folder.is_dir():
         raise ValueError(f"{folder} is no run folder: make one with frmdn run --out {folder}")
     config, evolution = _optional(folder / "config.json"), read_history(folder / "controller" / "history.jsonl")
+    config.pop("format", None)  # of the folder, not of the run
     later = (read_history(path) for path in folder.glob("round-*/controller/history.jsonl"))
     return Findings(
         folder=folder,

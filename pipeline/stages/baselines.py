@@ -73,7 +73,7 @@ def _baseline_clock(session: Session, folder: Path) -> StageClock:
     inputs: Mapping[str, Any] = {"vision": session.workspace.inputs("evolve")["vision"]}
     plain = session.workspace.read_config()
     keys = ("env", "world", "seed", "backend", "agent", "search", "memory")
-    fingerprint = digest({key: plain[key] for key in keys if key in plain})
+    fingerprint = digest({key: plain[key] for key in keys})
     begun = folder / "begun.json"
     record = read_json(begun) if begun.exists() else None
     if record is None or (record["fingerprint"], record["inputs"]) != (fingerprint, inputs):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from frmdn.controller.evaluate import EvaluationReport, evaluate
-from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import PolicyFactory
 from frmdn.rollouts.job import Outcome
 
@@ -47,7 +46,7 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
     for name, policy in contenders.items():
         log = History(_played(session, work, name), "index")  # every episode once, also across a kill
         reports[name] = evaluate(
-            official(session),
+            session.official,
             policy,
             name=name,
             episodes=episodes,
@@ -65,13 +64,7 @@ def _played(session: Session, work: Work, name: str) -> Path:
     run changes nothing about them. Another world or step limit does, so both are in the name."""
     if name not in fixed_policies(session):
         return work.folder / f"{name}.jsonl"
-    played = official(session)
+    played = session.official
     world = {"world": [asdict(played.world), played.about]} if played.about else {}
     key = digest({"env": played.id, "max_steps": played.max_steps, **world})[:8]
     return session.workspace.root / "baselines" / f"{name}-{key}.jsonl"
-
-
-def official(session: Session) -> EnvSpec:
-    """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
-    limit = session.config.evaluate.max_steps
-    return session.spec if limit is None else replace(session.spec, max_steps=min(limit, session.spec.max_steps))

@@ -58,7 +58,7 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
         work.report(line["generation"], config.generations, note)
 
     def remaining() -> float:
-        return max(1e-6, (config.seconds or math.inf) - work.clock.seconds)
+        return max(1e-9, (config.seconds or math.inf) - work.clock.seconds)
 
     limited = config if config.seconds is None else replace(config, seconds=remaining())
     make = partial(search_runner, session.spec, agent, config, session.config.backend)

@@ -8,7 +8,6 @@ import torch
 
 from ..files import read_json
 from ..session import Result, Session, Work
-from .evaluate import official
 from .vision import held_out_frames
 
 
@@ -27,7 +26,7 @@ def run_report(session: Session, work: Work) -> Result:
     torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
     root, agent = session.workspace.root, session.kept.agent()
     work.report(0, 3, "drive")
-    drive = record_agent(agent, session.kept.theta(agent), official(session), _typical_seed(root))
+    drive = record_agent(agent, session.kept.theta(agent), session.official, _typical_seed(root))
     work.report(1, 3, "TensorBoard")
     TensorBoardLog(root / "tensorboard").write_run(root)
     work.report(2, 3, "page")

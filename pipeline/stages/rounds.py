@@ -13,9 +13,10 @@ from frmdn.controller.fitness import RealFitness
 from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.workers import open_pool
 
-from ..config import RoundsConfig, RunConfig, to_json
+from ..config import RoundsConfig, RunConfig
 from ..files import History, read_json, write_json
 from ..session import Result, Session, Work, kept_record, round_name
+from ..settings import to_json
 from ..workspace import Workspace
 from .evolve import search_runner
 

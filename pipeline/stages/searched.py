@@ -75,17 +75,35 @@ def keep(session: Session, world: Searched, evolution: Evolution, folder: Path) 
         record = {"generation": evolution.generation, "validation": None, "last": None}
         write_json(folder / "kept.json", {**record, "real_steps": _real_steps(folder, world)})
         return theta
+    chosen = choose(world, evolution)
+    real = _real_steps(folder, world) + chosen.steps
+    kept = {"generation": chosen.generation, "validation": chosen.validation, "last": chosen.last}
+    write_json(folder / "kept.json", {**kept, "real_steps": real})
+    return chosen.theta
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The mean of a search that was best in reality, on the validation seeds."""
+
+    theta: np.ndarray  # f64[N]
+    generation: int  # complete when it was the mean
+    validation: float
+    last: float  # what the last mean is worth there
+    steps: int  # real ones, that it took to find out
+
+
+def choose(world: Searched, evolution: Evolution) -> Choice:
+    """Validate where the search ended, and take an earlier mean in its place where that one was better."""
+    theta = evolution.agent
     if world.rehearsal is None:
         played = world.fitness.measure([Trial(theta[None], world.seeds)])[0]
     else:
         played = check(world.rehearsal, theta, world.seeds)
-    last, champion = float(played.total.mean()), evolution.champion
-    kept = {"generation": evolution.generation, "validation": last, "last": last}
+    last, steps, champion = float(played.total.mean()), int(played.steps.sum()), evolution.champion
     if champion is not None and champion.value > last:
-        kept |= {"generation": champion.generation, "validation": champion.value}
-        theta = champion.theta
-    write_json(folder / "kept.json", {**kept, "real_steps": _real_steps(folder, world) + int(played.steps.sum())})
-    return theta
+        return Choice(champion.theta, champion.generation, champion.value, last, steps)
+    return Choice(theta, evolution.generation, last, last, steps)
 
 
 def kept_text(folder: Path) -> str:

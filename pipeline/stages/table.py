@@ -101,30 +101,6 @@ ROUNDS = Stage(  # in the table of a run of several rounds, before `evaluate`
     grows="rounds.count",
 )
 BY_NAME = {stage.name: stage for stage in (*STAGES, ROUNDS)}
-# Settings younger than some run folders, at the value that they had before they had a name: so a folder that does not
-# know them, and one that leaves them alone, have the same fingerprints.
-LATER = {
-    "collect.returning": 0.0,
-    "memory.reward_head": "mean",
-    "memory.reward_bins": 41,
-    "memory.reward_limit": 150.0,
-    "memory.end_balance": 1.0,
-    "memory_data.members": 1,
-    "memory_data.noise": 1.0,
-    "dream.stall_steps": None,
-    "search.average": 0.0,
-    "rounds.finalists": 1,
-    "rounds.final_episodes": 48,
-    "vision.rarity": 0.0,
-    "world.repeat": None,
-    "world.sticky": 0.0,
-    "world.pool": False,
-    "world.max_steps": None,
-    "world.noops": None,
-    "world.stuck": None,
-    "world.actions": None,
-    "world.reward": None,
-}
 
 
 def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
@@ -177,22 +153,15 @@ def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
     if stage.grows is None:
         return digest(settings), 0
     section, key = stage.grows.split(".")
-    size = int(config[section].get(key, LATER.get(stage.grows, 0)))
+    size = int(config[section][key])
     apart = {key, (stage.last or "").rpartition(".")[2]}
     rest = {name: value for name, value in settings[section].items() if name not in apart}
     return digest({**settings, section: rest}), size
 
 
 def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a stage depends on, without those that leave everything as it was before they existed."""
-    found: dict[str, Any] = {}
-    for key in stage.settings:
-        value = config.get(key)
-        if isinstance(value, Mapping):
-            value = {name: item for name, item in value.items() if (f"{key}.{name}", item) not in LATER.items()}
-        if key == "dream" and (value is None or value["world"] == "reality"):
-            continue  # how dreams would be matters to nobody
-        if key == "world" and not value:
-            continue  # played as it usually is
-        found[key] = value
+    """The settings that a stage depends on. How dreams would be matters to nobody where the search is in reality."""
+    found = {key: config[key] for key in stage.settings}
+    if found.get("dream", {}).get("world") == "reality":
+        del found["dream"]
     return found

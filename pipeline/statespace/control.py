@@ -11,19 +11,21 @@ import torch
 
 from frmdn.agent.dream import Dream, DreamState
 from frmdn.agent.seeds import derive
-from frmdn.agent.state_space import StateSpace, StateSpaceAgent, StateSpaceWorld
-from frmdn.controller.dream_fitness import DreamFitness
+from frmdn.agent.state_space import StateSpaceAgent, StateSpaceWorld
 from frmdn.controller.evaluate import SLOTS, evaluate
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import evolve
+from frmdn.controller.fitness import RealFitness
 from frmdn.controller.hidden import HiddenController
+from frmdn.envs.dream import DreamSlots
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import make_slots
 from frmdn.envs.worlds.pendulum import angle, pendulum_spec
 from frmdn.rollouts.collect import named_policy
 from frmdn.rollouts.job import Job
-from frmdn.rollouts.policy import AgentPolicy, Policy
+from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy, Policy
 from frmdn.rollouts.run import Runner, run_episodes
+from frmdn.rollouts.workers import SerialPool
 
 from ..files import History, read_json, write_bytes, write_json
 from ..progress import Progress
@@ -47,7 +49,7 @@ def control(settings: StateSpaceSettings, data: Data, out: Path, progress: Progr
     folder, path = out / "control", out / "control" / "result.json"
     if path.exists():
         return read_json(path)
-    model, spec = load_seed(settings, data, SEED, out), pendulum_spec(settings.observation)  # type: ignore[arg-type]
+    model, spec = load_seed(settings, data, SEED, out), pendulum_spec(settings.observation)
     agent = StateSpaceAgent(model, HiddenController(model.config.latent, spec.action.size, HIDDEN), spec.action.squash)
     theta, history = _search(agent, data, spec, folder, progress)
     act = partial(_policy, agent, theta)
@@ -84,14 +86,14 @@ def _search(
         Evolution.resume(size, SEARCH, seed, load_state(path)) if path.exists() else Evolution(size, SEARCH, seed)
     )
     history.cut(evolution.generation)
-    with progress.task("dream", "generations") as task:
+    with progress.task("dream", "generations") as task, SerialPool(partial(dreamer, agent, data, spec)) as pool:
 
         def log(line: dict[str, Any]) -> None:
             history.append(line)
             task.update(line["generation"], SEARCH.generations, f"mean return {line['mean']:.0f}")
 
         evolve(
-            _fitness(agent, data, spec),
+            RealFitness(pool),
             evolution,
             SEARCH,
             seed=seed,
@@ -101,19 +103,18 @@ def _search(
     return evolution.mean, history.read()
 
 
-def _fitness(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> DreamFitness:
-    model: StateSpace = agent.model
-    x, u = data.train.observations, data.train.controls
+def dreamer(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Runner:
+    """A dream for every episode of a generation, all in one batch, begun where the training trajectories began.
+
+    The controller sees the state there, as it does by filtering in the real world.
+    """
+    model, x, slots = agent.model, data.train.observations, SEARCH.population * SEARCH.episodes
+    world = StateSpaceWorld(model)
     with torch.no_grad():
-        starts = model.initial_state(x, u, torch.zeros(len(x), model.config.latent))
-    return DreamFitness(
-        Dream(StateSpaceWorld(model)), agent.controller, spec.action.squash, latent, starts, spec.max_steps
-    )
-
-
-def latent(state: DreamState) -> torch.Tensor:
-    """What the controller sees in the dream, and by filtering in the real world: the state."""
-    return state.z
+        z = model.initial_state(x, data.train.controls, torch.zeros(len(x), model.config.latent))
+    starts = DreamState(z, world.initial(len(z)))
+    dreams = DreamSlots(spec, Dream(world), starts, slots, features="z", block=slots)
+    return Runner(dreams, ControllerPolicy(agent.controller, agent.squash, slots))
 
 
 def _policy(agent: StateSpaceAgent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:

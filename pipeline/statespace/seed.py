@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from frmdn.agent.seeds import derive, generator
-from frmdn.agent.state_space import StateSpace, StateSpaceConfig, Trajectories
+from frmdn.agent.state_space import StateSpace, Trajectories
 from frmdn.agent.training import FitConfig, TrainingState, fit
 from frmdn.envs.worlds.pendulum import pendulum_spec, picture
 from frmdn.rollouts.collect import CollectConfig, collect
@@ -81,19 +81,7 @@ def prepare(settings: StateSpaceSettings, out: Path, progress: Progress) -> Data
 
 def new_model(settings: StateSpaceSettings, data: Data, seed: int) -> StateSpace:
     """Initial weights of their own seed; torch's global generator stays as it was."""
-    config = StateSpaceConfig(
-        variant=settings.variant,  # type: ignore[arg-type]
-        observation=data.train.observations.shape[-1],
-        control=data.train.controls.shape[-1],
-        latent=settings.latent,
-        matrices=settings.matrices,
-        hidden=settings.hidden,
-        width=settings.width,
-        lookahead=settings.lookahead,
-        recognition=settings.recognition,  # type: ignore[arg-type]
-        shared_scale=settings.observation == "pixels",
-        steps=settings.length,
-    )
+    config = settings.model(data.train.observations.shape[-1], data.train.controls.shape[-1])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "statespace", "initial"))
         return StateSpace(config)

@@ -5,25 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..files import read_json, write_bytes, write_json
 from ..progress import Progress, duration
+from ..settings import override, settle, to_json
 from ..workspace import Workspace
-from .settings import MEANING, StateSpaceSettings, defaults, override
+from .settings import MEANING, StateSpaceSettings, defaults
 
 
 def statespace(options: argparse.Namespace) -> int:
     """Train, measure and plot what is missing in the folder; print the figures of all seeds."""
-    settings = override(defaults(options.variant, options.observation), {"env": options.env}, options.settings)
+    settings = override(defaults(options.variant, options.observation), [f"env={options.env}", *options.settings])
     if options.control:
         _check_control(settings)
     workspace = Workspace(options.out)
     workspace.check_free()
     with workspace.lock():
-        _settle(workspace, settings)
+        settle(workspace.config_path, to_json(settings), "frmdn statespace")
         summary = _run(settings, workspace.root, options.seeds, options.control)
     if options.json:
         print(json.dumps(summary, indent=2, allow_nan=False))
@@ -81,7 +81,7 @@ def summarise(settings: StateSpaceSettings, results: Sequence[Mapping[str, Any]]
         "seconds_seeds": column("seconds"),
         "cpu_seconds": float(sum(column("cpu_seconds"))),
         "meaning": MEANING,
-        "settings": asdict(settings),
+        "settings": to_json(settings),
     }
 
 
@@ -93,18 +93,6 @@ def _check_control(settings: StateSpaceSettings) -> None:
             "--control needs a model that infers its state as it goes: --observation state, lookahead 0, recognition "
             "filter, and another variant than iaf-trajectory, whose posterior needs the whole trajectory"
         )
-
-
-def _settle(workspace: Workspace, settings: StateSpaceSettings) -> None:
-    """Store the settings, or make sure that the folder was made with them: trained seeds would else be mixed."""
-    wanted = asdict(settings)
-    if not workspace.config_path.exists():
-        workspace.write_config(wanted)
-        return
-    found = workspace.read_config()
-    different = [f"{k}: {found.get(k)} there, {v} here" for k, v in wanted.items() if found.get(k) != v]
-    if different:
-        raise ValueError(f"{workspace.root} was made with other settings ({'; '.join(different)}): use another --out")
 
 
 def _said(seed: int, result: Mapping[str, Any]) -> str:

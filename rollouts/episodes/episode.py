@@ -40,6 +40,11 @@ class Episode:
 
     Raises:
         ValueError: a shape, a type or a value is wrong; nothing may enter the stores that the models cannot digest.
+
+    >>> frames, actions = np.zeros((4, 64, 64, 3), np.uint8), np.zeros((3, 2), np.float32)
+    >>> episode = frmdn.Episode(frames, actions, np.ones(3, np.float32), terminated=True, truncated=False, seed=0)
+    >>> episode.steps, episode.total
+    (3, 3.0)
     """
 
     frames: np.ndarray  # u8[T+1,H,W,C], or f32[T+1,D] of a world that shows vectors

@@ -109,6 +109,12 @@ class EpisodeStore(IndexedFolder):
 
     Args:
         folder: made where it does not exist.
+
+    >>> store = frmdn.EpisodeStore("runs/tiny/rollouts/episodes")
+    >>> store.indices()
+    [0, 1, 2, 3]
+    >>> store.summary(0).steps, store.read(0).actions.shape
+    (10, (10, 2))
     """
 
     def __init__(self, folder: Path | str) -> None:

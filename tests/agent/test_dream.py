@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from frmdn.agent.dream import Dream, DreamState
+from frmdn.agent.dream import Dream, DreamState, Noise
 from frmdn.agent.memory import Memory, MemoryConfig
 
 
@@ -101,3 +101,39 @@ def test_mistakes_are_named() -> None:
         Dream(memory(), temperature=0.0)
     with pytest.raises(ValueError, match="done_threshold"):
         Dream(memory(), done_threshold=1.0)
+
+
+def test_given_numbers_are_used_each_for_its_own_purpose() -> None:
+    """The first uniform number chooses the component, the second the end, and the temperature is the dream's."""
+    m, (z, action) = memory(), start(200)
+    source = torch.Generator().manual_seed(4)
+    noise = Noise(
+        *(draw(200, n, generator=source, dtype=z.dtype) for draw, n in ((torch.rand, 2), (torch.randn, 4 + 2)))
+    )
+    dream = Dream(m, temperature=1.6, done_threshold=None)
+    assert dream.noise == noise.normal.shape[1]
+    state, reward, done = dream.step(dream.initial(z), action, noise=noise)
+    expected = m.step(z, action, m.initial(200))
+    told = m.predict(expected.h)
+    assert torch.equal(state.z, told.latent.sample_from(noise.uniform[:, 0], noise.normal, 1.6))
+    assert not torch.allclose(state.z, told.latent.sample_from(noise.uniform[:, 0], noise.normal, 1.0))
+    assert torch.equal(done, noise.uniform[:, 1] < torch.sigmoid(told.done_logit))
+    assert torch.equal(reward, told.reward) and torch.equal(state.memory.h, expected.h)
+    # Whether an episode ends says nothing of where it went: another first number leaves the ends, another second one z.
+    swapped = dream.step(dream.initial(z), action, noise=Noise(noise.uniform.flip(1), noise.normal))
+    assert not torch.equal(swapped[2], done) and not torch.equal(swapped[0].z, state.z)
+    for column in range(2):
+        other = noise.uniform.clone()
+        other[:, column] = 1 - other[:, column]
+        moved, _, ended = dream.step(dream.initial(z), action, noise=Noise(other, noise.normal))
+        assert torch.equal(moved.z, state.z) == (column == 1) and torch.equal(ended, done) == (column == 0)
+
+
+def test_survival_pays_for_every_transition_and_a_threshold_needs_no_number() -> None:
+    m, (z, action) = memory(), start(50)
+    noise = Noise(torch.rand(50, 2, dtype=z.dtype), torch.randn(50, Dream(m).noise, dtype=z.dtype))
+    dream = Dream(m, done_threshold=0.5, reward="survival")
+    _, reward, done = dream.step(dream.initial(z), action, noise=noise)
+    logit = m.predict(m.step(z, action, m.initial(50)).h).done_logit
+    assert torch.equal(reward, torch.ones_like(reward)) and torch.equal(done, logit > 0)
+    assert done.any() and not done.all()

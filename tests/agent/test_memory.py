@@ -211,3 +211,23 @@ def test_bf16_autocast_keeps_the_density_in_float32() -> None:
 def test_mistakes_are_named(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         MemoryConfig(**change)
+
+
+@pytest.mark.parametrize("kind", ["frmdn", "two_hot"])
+def test_each_part_of_the_loss_has_its_own_weight(kind: str) -> None:
+    torch.manual_seed(0)
+    m = Memory(replace(SMALL, **KINDS[kind], reward_weight=3.0, end_weight=0.25)).double()
+    loss = m.loss(batch(lengths=(6, 2, 4)))
+    nll, reward, end = (float(loss.parts[name]) for name in ("nll", "reward", "end"))
+    assert abs(reward - end) > 0.02  # so that weights on the wrong part would show
+    assert loss.total.item() == pytest.approx(nll + 3 * reward + 0.25 * end)
+
+
+def test_reward_and_end_have_gradients_of_their_own() -> None:
+    """A weight of 0 silences its own output of the last layer, and no other."""
+    for silent, weights in ((0, {"reward_weight": 0.0}), (1, {"end_weight": 0.0})):
+        torch.manual_seed(0)
+        m = Memory(replace(SMALL, **weights)).double()
+        m.loss(batch()).total.backward()
+        moved = m.outcome.weight.grad.abs().sum(1)  # type: ignore[union-attr]
+        assert moved[silent] == 0 and moved[1 - silent] > 0

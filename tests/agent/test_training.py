@@ -286,3 +286,26 @@ def test_a_subclass_brings_its_own_optimiser_and_resumes_bit_for_bit() -> None:
     half = fit(Line(), points, RMSpropFit(steps=4, learning_rate=0.01), seed=1)
     again = fit(Line(), points, RMSpropFit(steps=8, learning_rate=0.01), seed=1, state=through_bytes(half))
     assert same(whole, again) and "optimizer.layer.weight.square_avg" in whole.tensors
+
+
+def test_after_a_validation_the_model_trains_on_in_training_mode_with_gradients() -> None:
+    """And what a validation does to the global random numbers or to the gradients reaches no weight."""
+    modes: list[tuple[bool, bool]] = []
+
+    class Watched(Line):
+        def loss(self, batch: Any, generator: torch.Generator | None = None) -> Loss:
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().loss(batch, generator)
+
+    def validate() -> dict[str, float]:
+        assert model.loss(points(99)).total.grad_fn is None
+        return {"validation_loss": float(torch.rand(()))}
+
+    config = FitConfig(steps=5, learning_rate=0.1, validate_every=2)
+    model = Watched()
+    fit(model, points, config, seed=0, validate=validate)
+    train, held = (True, True), (False, False)
+    assert modes == [train, train, held, train, train, held, train, held] and not model.training
+    plain = Line()
+    fit(plain, points, config, seed=0)
+    assert torch.equal(plain.layer.weight, model.layer.weight)

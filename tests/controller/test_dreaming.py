@@ -12,7 +12,7 @@ from frmdn.agent.memory import Memory, MemoryConfig
 from frmdn.controller.dreaming import DreamConfig, draw_starts, dream_runner
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import Rehearsal, evolve
-from frmdn.controller.fitness import RealFitness
+from frmdn.controller.fitness import RealFitness, Trial
 from frmdn.controller.linear import LinearController
 from frmdn.envs import get_spec
 from frmdn.rollouts.latents import Latents, LatentStore
@@ -159,3 +159,38 @@ def test_workers_dream_alike(store: LatentStore) -> None:
 def test_mistakes_are_named(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         DreamConfig(**wrong)
+
+
+def test_a_dream_that_ends_earns_nothing_behind_its_end_and_its_neighbours_dream_on(store: LatentStore) -> None:
+    """Cut after 1, 2, 3 ... transitions: the last transition still pays, none after it does, steps are those lived."""
+    model, limit = memory(), 9
+    with torch.no_grad():
+        model.outcome.bias.copy_(torch.tensor([1.0, -1.5]))  # each transition pays, and ends one dream in five
+    (starts,) = draw_starts(store, [0, 2], [model], DreamConfig(starts=16), 0)
+    controller, config = LinearController(12, 3), DreamConfig(slots=4)
+    theta, seeds = np.random.default_rng(0).standard_normal((4, controller.size)), [7, 8, 9]
+    with SerialPool(partial(dream_runner, CAR, controller, "zh", [model], [starts], config, limit)) as pool:
+        found = RealFitness(pool)(theta, seeds)
+        cuts = RealFitness(pool).measure([Trial(theta, seeds, steps) for steps in range(1, limit + 1)])
+    assert 1 <= found.steps.min() < found.steps.max() <= limit and len(np.unique(found.steps)) > 2
+    for steps, cut in enumerate(cuts, 1):
+        assert np.array_equal(cut.steps, np.minimum(found.steps, steps))
+    for row, column in np.ndindex(found.steps.shape):
+        last, sums = found.steps[row, column], [cut.total[row, column] for cut in cuts]
+        gains = np.diff([0.0, *sums])
+        assert (gains[:last] > 0).all() and (gains[last:] == 0).all() and sums[-1] == found.total[row, column]
+
+
+def test_a_candidate_that_stalls_in_a_dream_is_charged_to_the_end_of_its_own_dream(store: LatentStore) -> None:
+    """A curriculum's dream of 10 transitions owes what idling to its 10th would cost, not to the 20th of the pool."""
+    model = memory()
+    with torch.no_grad():
+        model.outcome.bias[0] = -5.0
+    (starts,) = draw_starts(store, [0, 2], [model], DreamConfig(starts=16), 0)
+    controller, config = LinearController(12, 3), DreamConfig(slots=4, done_threshold=0.999, stall_steps=4)
+    theta = np.zeros((2, controller.size))
+    with SerialPool(partial(dream_runner, CAR, controller, "zh", [model], [starts], config, 20)) as pool:
+        lived, short, whole = RealFitness(pool).measure([Trial(theta, [1, 2], n) for n in (4, 10, None)])
+    assert CAR.idle_reward == -0.1
+    np.testing.assert_allclose(short.total - lived.total, -0.1 * 6)
+    np.testing.assert_allclose(whole.total - lived.total, -0.1 * 16)

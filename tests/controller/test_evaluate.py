@@ -41,7 +41,7 @@ def test_the_report_holds_the_episodes_and_their_statistics() -> None:
     assert report.std == pytest.approx(np.std(report.returns, ddof=1))
     assert report.ci95[0] < report.mean < report.ci95[1]
     assert report.ci95 == list(bootstrap_ci(report.returns, 4))
-    assert set(json.loads(report.to_json())) == KEYS
+    assert set(json.loads(json.dumps(report.to_dict(), allow_nan=False))) == KEYS
 
 
 def test_evaluating_twice_gives_equal_returns_whatever_the_slots() -> None:
@@ -101,38 +101,15 @@ def test_an_episode_that_fails_fails_the_evaluation() -> None:
         evaluate(spec, make_policy, name="random", episodes=3, seed=4, workers=0)
 
 
-def test_json_round_trip_with_baselines() -> None:
+def test_baselines_stand_in_the_report() -> None:
     report = run().with_baselines({"idle": run(name="idle")})
-    assert EvaluationReport.from_json(report.to_json()) == report
+    assert report.to_dict()["baselines"]["idle"]["returns"] == report.returns
     assert set(report.baselines["idle"]) == KEYS - {"baselines"}
 
 
 def test_a_baseline_on_other_episodes_is_refused() -> None:
     with pytest.raises(ValueError, match="'idle' was evaluated on other episodes"):
         run().with_baselines({"idle": run(seed=5)})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"extra": 1}, "extra"),
-        ({"mean": "high"}, "mean"),
-        ({"episodes": True}, "episodes"),
-        ({"returns": [1.0]}, "returns"),
-        ({"ci95": [1.0, 2.0, 3.0]}, "ci95"),
-        ({"baselines": {"idle": {}}}, "idle"),
-    ],
-)
-def test_a_broken_report_is_refused(change: dict[str, Any], message: str) -> None:
-    data = json.loads(run().to_json()) | change
-    with pytest.raises(ValueError, match=message):
-        EvaluationReport.from_json(json.dumps(data))
-
-
-@pytest.mark.parametrize("text", ["[]", "{", "{}", "null"])
-def test_what_is_no_report_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        EvaluationReport.from_json(text)
 
 
 def test_the_interval_is_that_of_the_normal_law_on_many_returns() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from frmdn.agent.seeds import episode_seeds
 from frmdn.controller.evolution import Evolution, SearchConfig
-from frmdn.controller.evolve import evolve
+from frmdn.controller.evolve import Rehearsal, evolve
 from frmdn.controller.fitness import Returns, Trial
 
 SIZE = 6
@@ -153,3 +153,89 @@ def test_a_fitness_that_raises_is_not_swallowed() -> None:
 
     with pytest.raises(RuntimeError, match="worker 3 died"):
         evolve(Broken(), Evolution(SIZE, config(), 0), config(), seed=9)
+
+
+class Gamble(NoisySphere):
+    """Every second candidate plays for all or nothing: its best episode shines and its mean does not."""
+
+    def one(self, trial: Trial) -> Returns:
+        base = -((trial.theta - 0.5) ** 2).sum(axis=1)[:, None] + np.zeros(len(trial.seeds))
+        reckless = np.arange(len(trial.theta)) % 2 == 1
+        swing = np.where(np.arange(len(trial.seeds)) == 0, 50.0, -60.0)
+        total = base + reckless[:, None] * swing
+        return Returns(total, np.full(total.shape, 10))
+
+
+def test_the_fitness_is_the_mean_over_the_episodes_and_not_the_best_the_worst_or_the_median() -> None:
+    """Of three episodes a gambler wins one by 50 and loses two by 60: by its best it leads, by its mean it is last."""
+    settings, fitness, lines = config(episodes=3, generations=5), Gamble(), []
+    evolution = evolve(fitness, Evolution(SIZE, settings, 0), settings, seed=0, on_generation=lines.append)
+    for generation, trials in enumerate(fitness.trials):
+        total = fitness.one(trials[0]).total
+        np.testing.assert_allclose(evolution.fitness[generation], total.mean(axis=1))
+        ranks = [np.argsort(of(total, axis=1)).tolist() for of in (np.mean, np.max, np.min, np.median)]
+        assert ranks[0] != ranks[1] and np.argmax(total.mean(axis=1)) % 2 == 0  # so that the wrong one would show
+        assert lines[generation]["best"] == pytest.approx(total.mean(axis=1).max())
+        assert lines[generation]["worst"] == pytest.approx(total.mean(axis=1).min())
+        assert lines[generation]["mean"] == pytest.approx(total.mean())
+    assert evolution.best is not None and evolution.best.value == pytest.approx(max(map(np.max, evolution.fitness)))
+
+
+def test_the_champion_is_the_mean_of_the_best_validation_and_its_generation_counts_those_before_it() -> None:
+    """Validations fall after their second: neither the last mean nor the best candidate is the champion."""
+
+    class Falling(NoisySphere):
+        def one(self, trial: Trial) -> Returns:
+            told = super().one(trial)
+            if len(trial.theta) > 1:
+                return told
+            worth = {1: 3.0, 2: 9.0, 3: 5.0}[sum(len(trials) > 1 for trials in self.trials)]
+            return told._replace(total=np.full_like(told.total, worth))
+
+    settings, states = config(generations=13), []
+    evolution = evolve(Falling(), Evolution(SIZE, settings, 0), settings, seed=9, checkpoint=states.append)
+    champion = evolution.champion
+    assert champion is not None and (champion.value, champion.generation) == (9.0, 8)
+    assert np.array_equal(champion.theta, states[7]["mean"]) and not np.array_equal(champion.theta, evolution.mean)
+    again = Evolution.resume(SIZE, settings, 0, states[-1]).champion
+    assert again is not None and np.array_equal(again.theta, champion.theta) and again[1:] == champion[1:]
+
+
+def test_a_rehearsed_mean_is_checked_on_the_validation_seeds_and_the_dream_has_no_vote() -> None:
+    """The champion of a search in dreams is the best in reality, whatever it was worth in the dream."""
+    dream, reality, lines = NoisySphere(), NoisySphere(), []
+    settings = config(generations=9)
+    evolution = evolve(
+        dream,
+        Evolution(SIZE, settings, 0),
+        settings,
+        seed=9,
+        validation=[5, 6, 7],
+        rehearsal=Rehearsal(lambda generation: 10 + generation, reality),
+        on_generation=lines.append,
+    )
+    assert [list(trials[0].seeds) for trials in reality.trials] == [[5, 6, 7]] * 2
+    assert [trials[0].max_steps for trials in reality.trials] == [None] * 2  # whole episodes there
+    assert [trials[0].max_steps for trials in dream.trials] == [10 + g for g in range(9)]
+    assert all(trial.max_steps == 10 + g for g, trials in enumerate(dream.trials) for trial in trials)
+    real = [reality.one(trials[0]).total.mean() for trials in reality.trials]
+    assert evolution.champion is not None and evolution.champion.value == pytest.approx(max(real))
+    assert [line["validation"] for line in lines if "validation" in line] == pytest.approx(real)
+
+
+def test_a_search_whose_time_is_over_before_it_began_still_plays_one_generation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A run that was killed in a first generation longer than its time must come to an end, and have an agent."""
+    settings, fitness = config(seconds=1e-9), NoisySphere()
+    monkeypatch.setattr("time.monotonic", iter(range(1000)).__next__)
+    evolution = evolve(fitness, Evolution(SIZE, settings, 0), settings, seed=9)
+    assert evolution.generation == 1 and evolution.best is not None
+    assert evolve(fitness, evolution, settings, seed=9).generation == 1
+
+
+def test_equal_values_keep_the_first_champion_and_an_unvalidated_generation_makes_none() -> None:
+    evolution = Evolution(SIZE, config(population=4), 0)
+    for validation in (float("nan"), 2.0, 2.0, float("nan"), 1.0):
+        evolution.tell(np.arange(4.0), validation)
+    assert evolution.champion is not None and evolution.champion[1:] == (2.0, 1)

@@ -29,14 +29,13 @@ def run(spec: EnvSpec = SPEC, name: str = "random", **settings: Any) -> Evaluati
     return evaluate(spec, make_policy, name=name, episodes=3, seed=4, workers=0, slots=2, **settings)
 
 
-def test_an_evaluation_has_the_figures_beside_its_usual_keys_and_reads_them_back() -> None:
+def test_an_evaluation_has_the_figures_beside_its_usual_keys() -> None:
     report = run().with_baselines({"idle": run(name="idle")})
-    data = json.loads(report.to_json())
+    data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert (data["mean_steps"], data["mean_steps_each"], data["mean_steps_ci95"]) == (7.0, [7.0] * 3, [7.0, 7.0])
     assert data["all_steps"] == 21.0 and "all_steps_ci95" not in data
     assert data["world"] == {"reward": "steps"} and data["baselines"]["idle"]["mean_steps"] == 7.0
     assert names(data) == ["mean_steps", "all_steps"]
-    assert EvaluationReport.from_json(report.to_json()) == report
 
 
 def test_episodes_that_were_played_before_keep_what_they_told() -> None:
@@ -49,13 +48,6 @@ def test_episodes_that_were_played_before_keep_what_they_told() -> None:
 def test_a_baseline_in_another_world_is_refused() -> None:
     with pytest.raises(ValueError, match="other episodes"):
         run().with_baselines({"idle": run(replace(SPEC, about=(("reward", "other"),)))})
-
-
-@pytest.mark.parametrize("change", [{"mean_steps_each": [1.0]}, {"mean_steps": None}, {"speed_each": [1.0, 2.0, 3.0]}])
-def test_broken_figures_are_refused(change: dict[str, Any]) -> None:
-    data = json.loads(run().to_json()) | change
-    with pytest.raises(ValueError, match="missing or unknown"):
-        EvaluationReport.from_json(json.dumps(data))
 
 
 def test_wilson_by_hand() -> None:
@@ -78,3 +70,11 @@ def test_kinds_of_figures() -> None:
     rate = Measure("rate", "won", "rate", "share won")
     figures = summarise([rate], [{"rate": 1.0}, {"rate": 0.0}], lambda each: (-1.0, -1.0))
     assert figures["rate"] == 0.5 and figures["rate_ci95"] == list(wilson([1.0, 0.0]))
+
+
+def test_wilson_is_an_interval_of_95_per_cent() -> None:
+    """It ends where the normal test of a rate, with the quantile 1.96, just does not refuse the rate that was seen."""
+    for wins, n in ((3, 20), (10, 20), (60, 100)):
+        seen = wins / n
+        for end in wilson([1.0] * wins + [0.0] * (n - wins)):
+            assert abs(seen - end) / np.sqrt(end * (1 - end) / n) == pytest.approx(1.96, abs=1e-3)

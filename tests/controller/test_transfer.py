@@ -39,8 +39,24 @@ def test_the_interval_covers_the_truth_and_narrows() -> None:
             found = rank_correlation(x, y, trial)
             widths.setdefault(n, []).append(found.high - found.low)
             hits += found.low <= 0.582 <= found.high
-    assert hits >= 34  # of 40, 38 expected
+    assert hits >= 34  # of 40, 38 expected; how wide the interval is meant to be, the next test says
     assert np.mean(widths[80]) < 0.65 * np.mean(widths[20])
+
+
+def test_the_interval_is_one_of_95_per_cent() -> None:
+    """Its ends are the 2.5 % and the 97.5 % quantile of resampled correlations, drawn here once more and by hand."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal(60)
+    y = 0.6 * x + 0.8 * rng.standard_normal(60)
+    found = rank_correlation(x, y)
+    drawn = []
+    for _ in range(2000):
+        rows = rng.integers(60, size=60)
+        drawn.append(np.corrcoef(ranks(x[rows]), ranks(y[rows]))[0, 1])
+    width = np.quantile(drawn, 0.975) - np.quantile(drawn, 0.025)
+    assert found.high - found.low == pytest.approx(width, rel=0.07)  # one of 90 % is 16 % narrower, one of 99 % wider
+    assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.025)
+    assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.025)
 
 
 def test_a_constant_side_ranks_nothing_and_bad_input_is_refused() -> None:

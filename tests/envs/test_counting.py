@@ -89,7 +89,8 @@ def test_sleeping_takes_its_time():
 
 def test_kill_ends_the_process():
     code = (
-        "import numpy, envs; e = envs.counting_spec(failure=envs.Failure('kill', step=1)).make(); e.reset(seed=0);"
+        "import numpy, frmdn.envs as envs;"
+        "e = envs.counting_spec(failure=envs.Failure('kill', step=1)).make(); e.reset(seed=0);"
         "e.step(numpy.zeros(2)); print('alive', flush=True); e.step(numpy.zeros(2)); print('not reached')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, timeout=60)

@@ -141,3 +141,14 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "vizdoom.gymnasium_wrapper", None)
     with pytest.raises(MissingExtra, match=r"frmdn\[doom\]"):
         TakeCover()
+
+
+def test_the_rows_that_the_agent_sees_are_those_between_ceiling_and_floor():
+    """Of 240 rows, 88 to 183; the game is not needed to say so."""
+    picture = np.zeros((240, 320, 3), np.uint8)
+    picture[:88], picture[184:] = 255, 255  # what must not be seen
+    frame = SPEC.pipe(picture)
+    assert frame.shape == (64, 64, 3) and not frame.any()
+    picture[88:90], picture[182:184] = 90, 60
+    edges = SPEC.pipe(picture)
+    assert edges[0].all() and edges[-1].all() and not edges[2:-2].any()

@@ -88,9 +88,11 @@ def play(world: DreamSlots, slot: int, seed: int) -> tuple[np.ndarray, np.ndarra
 
 
 def test_a_slot_dreams_what_the_dream_says(memory, starts):
-    """Against `Dream.step` by hand, with the numbers that the seed names, over the edge of a chunk."""
-    world = slots(memory, starts)
+    """Against `Dream.step` by hand, with the numbers that the seed names, over two edges of a chunk."""
+    limit = 2 * CHUNK + 5
+    world = DreamSlots(CAR, Dream(memory, temperature=1.15, done_threshold=0.99), starts, 3, max_steps=limit)
     shown, rewards = play(world, 1, seed=7)
+    assert len(rewards) == limit
     dream, source = world.dream, generator(7, "dream", "noise")
     row = derive(7, "dream", "start") % STARTS
     state = DreamState(starts.z[row : row + 1], type(starts.memory)(*(part[row : row + 1] for part in starts.memory)))
@@ -101,7 +103,18 @@ def test_a_slot_dreams_what_the_dream_says(memory, starts):
         noise = Noise(uniform[t % CHUNK][None], normal[t % CHUNK][None])
         state, expected, done = dream.step(state, torch.from_numpy(action(t))[None], noise=noise)
         assert reward == pytest.approx(expected.item(), abs=1e-5)
-        assert bool(done) == (t == len(rewards) - 1 and len(rewards) < 50)
+        assert not done
+    assert len(np.unique(rewards)) > limit // 2  # the dream moves
+    ends = DreamSlots(CAR, Dream(memory, temperature=1.15, done_threshold=None), starts, 3, max_steps=limit)
+    _, rewards = play(ends, 1, seed=7)
+    source, state = generator(7, "dream", "noise"), None
+    uniform, normal = torch.rand(CHUNK, 2, generator=source), torch.randn(CHUNK, dream.noise, generator=source)
+    state = DreamState(starts.z[row : row + 1], type(starts.memory)(*(part[row : row + 1] for part in starts.memory)))
+    assert 1 < len(rewards) < CHUNK  # this one ends by itself, where its own number says so
+    for t in range(len(rewards)):
+        noise = Noise(uniform[t][None], normal[t][None])
+        state, _, done = ends.dream.step(state, torch.from_numpy(action(t))[None], noise=noise)
+        assert bool(done) == (t == len(rewards) - 1)
 
 
 def test_an_episode_does_not_know_its_slot_or_its_neighbours(memory, starts):
@@ -299,3 +312,81 @@ def test_wrong_arguments_are_named(memory, starts):
         world.step(np.array([0]), np.full((1, 3), np.nan, np.float32))
     with pytest.raises(ValueError, match="one number"):
         DreamEnv(slots(memory, starts)).reset(seed=[1, 2, 3])
+
+
+def drawn(world: DreamSlots, seed: int, steps: int) -> list[tuple[float, ...]]:
+    """The latents that one slot dreams where neither state nor action reaches them: its random numbers alone."""
+    world.start(0, seed)
+    seen = []
+    for _ in range(steps):
+        world.step(np.array([0]), np.zeros((1, 3), np.float32))
+        seen.append(tuple(world.latents()[0].tolist()))
+    return seen
+
+
+def test_the_noise_of_a_dream_never_repeats_itself(starts):
+    """In a world whose next latent depends on nothing but the numbers drawn, no latent comes twice."""
+    torch.manual_seed(0)
+    still = Memory(MemoryConfig(latent=LATENT, hidden=HIDDEN, components=3)).eval()
+    with torch.no_grad():
+        for parameter in still.density.trunk.parameters():
+            parameter.zero_()
+    begun = DreamState(starts.z, still.initial(STARTS))
+    world = DreamSlots(CAR, Dream(still, done_threshold=0.999), begun, 2, max_steps=4 * CHUNK)
+    first, other = drawn(world, 3, 3 * CHUNK + 1), drawn(world, 4, 3 * CHUNK + 1)
+    assert len(set(first) | set(other)) == 2 * (3 * CHUNK + 1)
+    assert drawn(world, 3, 3 * CHUNK + 1) == first
+
+
+def test_slots_that_began_at_other_times_meet_the_edge_of_a_chunk_each_at_its_own(memory, starts):
+    """A late neighbour neither takes an episode's numbers nor makes it draw anew."""
+    quiet = Dream(memory, done_threshold=0.99)
+    alone = play(DreamSlots(CAR, quiet, starts, 3, max_steps=2 * CHUNK), 0, seed=3)[0]
+    world = DreamSlots(CAR, quiet, starts, 3, max_steps=2 * CHUNK)
+    seen = [world.start(0, 3)]
+    world.start(1, 8)
+    for t in range(2 * CHUNK):
+        if t == 11:
+            world.start(2, 9)
+        rows = np.array([0, 1] if t < 11 else [0, 1, 2])
+        seen.append(world.step(rows, np.tile(action(t), (len(rows), 1))).frames[0])
+    assert np.array_equal(np.stack(seen), alone)
+
+
+@pytest.mark.parametrize("autoreset", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_every_dream_of_the_vector_environment_is_a_new_one(memory, starts, autoreset):
+    """Other slots dream other dreams, and what begins anew is another episode; a seed brings all of them back."""
+    quiet = Dream(memory, done_threshold=0.99)
+
+    def episodes(env: DreamEnv, seed: int | None, count: int) -> list[bytes]:
+        """The observations of `count` episodes of two steps in each of three slots, one text an episode."""
+        shown, _ = env.reset(seed=seed)
+        told = []
+        for _ in range(count):
+            rows = [shown]
+            for t in range(2):
+                shown, _, _, truncated, infos = env.step(np.tile(action(t), (3, 1)))
+                rows.append(np.stack(infos["final_obs"]) if infos else shown)
+            assert truncated.all()
+            if autoreset is AutoresetMode.NEXT_STEP:
+                shown = env.step(np.tile(action(0), (3, 1)))[0]
+            told += [np.stack(rows)[:, slot].tobytes() for slot in range(3)]
+        return told
+
+    env = DreamEnv(DreamSlots(CAR, quiet, starts, 3, max_steps=2), seed=5, autoreset=autoreset)
+    first = episodes(env, 5, 6)
+    assert len(set(first)) == 18
+    assert not set(first) & set(episodes(env, None, 4))  # a reset without a seed goes on from there
+    assert episodes(env, 5, 6) == first
+    assert not set(first) & set(episodes(env, 6, 4))
+
+
+def test_a_reset_forgets_what_was_over(memory, starts):
+    """Where all dreams had ended and a reset comes in place of the next step, the next step plays."""
+    env = DreamEnv(DreamSlots(CAR, Dream(memory, done_threshold=0.99), starts, 2, max_steps=1), seed=1)
+    env.reset(seed=1)
+    _, first, _, truncated, _ = env.step(np.tile(action(0), (2, 1)))
+    assert truncated.all()
+    env.reset(seed=1)
+    _, again, _, truncated, _ = env.step(np.tile(action(0), (2, 1)))
+    assert np.array_equal(first, again) and again.all() and truncated.all()

@@ -107,3 +107,28 @@ def test_an_option_that_a_world_does_not_offer_is_named():
         check_world("CarRacing-v3", WorldConfig(actions="simple"))
     with pytest.raises(ValueError, match="sticky must be a chance"):
         WorldConfig(sticky=1.0)
+
+
+def test_an_episode_does_not_begin_with_the_last_action_or_picture_of_the_one_before():
+    """With nearly certain stickiness the first action of every episode is still its own."""
+    env = FrameEnv(CountingEnv(length=3, discrete=9), FramePipe(), sticky=0.999, pool=True)
+    for seed in range(8):
+        frame, _ = env.reset(seed=seed)
+        assert read_frame(frame) == (seed, 0)
+        shown, reward, *_ = env.step(seed + 1 if seed < 8 else 0)
+        assert reward == 0 + 0.5 * (seed + 1)  # the action that was asked for
+        assert read_frame(shown) == (seed, 1)  # the brighter of frames 0 and 1 of this episode, of no other
+        for _ in range(2):
+            assert env.step(0)[1] % 1 == 0.5 * (seed + 1) % 1  # and from then on it sticks
+
+
+def test_the_sticky_numbers_of_an_episode_come_from_its_own_seed():
+    """Not from where the episode before left them: one environment that is reused equals a new one."""
+    env = FrameEnv(CountingEnv(length=40, discrete=40), FramePipe(), sticky=0.25)
+
+    def episode(seed: int) -> list[float]:
+        env.reset(seed=seed)
+        return [env.step(t)[1] for t in range(40)]
+
+    first, other = episode(1), episode(2)
+    assert episode(1) == first != other

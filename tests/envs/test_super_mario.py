@@ -325,3 +325,24 @@ def test_a_journey_counts_the_places_of_a_stage_once():
     assert journey.measures(None)["completed"] == 0.0
     journey.follow(START._replace(world=8, stage=4, flag=True))
     assert journey.measures(None)["completed"] == 1.0
+
+
+def test_the_rows_that_the_agent_sees_leave_the_score_out_and_end_in_the_ground():
+    """Of 240 rows: 32 of score above, then 192 that are whole pixels of the frame; no ROM is needed to say so."""
+    for id in ("SuperMarioBros-1-1-v0", "SuperMarioBros-v0"):
+        spec = get_spec(id)
+        picture = np.zeros((240, 256, 3), np.uint8)
+        picture[:32], picture[224:] = 255, 255  # what must not be seen
+        picture[32:35], picture[221:224] = 90, 60  # the first and the last three rows that must
+        frame = spec.pipe(picture)
+        assert (frame[0] == 90).all() and (frame[-1] == 60).all() and not frame[1:-1].any()
+
+
+@rom
+def test_the_score_stands_above_the_rows_that_are_kept_and_the_sky_begins_within_them(game):
+    picture, _ = game.reset()
+    first, last = SPEC.rows
+    sky = picture[first, 0]
+    assert (picture[first : first + 8] == sky).all()  # nothing but sky at the top
+    assert (picture[first - 16 : first] != sky).any()  # the score and the clock stand right above
+    assert (picture[last - 8 : last] != sky).any(-1).all()  # the ground reaches from one side to the other

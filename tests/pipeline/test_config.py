@@ -10,8 +10,9 @@ import pytest
 
 from frmdn.envs.catalogue import get_spec
 from frmdn.envs.options import WorldConfig
-from frmdn.pipeline.config import RunConfig, differences, from_json, override, to_json
+from frmdn.pipeline.config import RunConfig, from_json, override
 from frmdn.pipeline.presets import PRESETS, preset
+from frmdn.pipeline.settings import differences, to_json
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +91,6 @@ def test_an_override_is_typed(plain: dict[str, Any], setting: str, value: Any) -
     found = (changed[section] if section else changed)[key]
     assert found == value and type(found) is type(value)
     assert differences(plain, changed) == differences(plain, changed) and isinstance(from_json(changed), RunConfig)
-
-
-def test_a_setting_younger_than_the_folder_can_be_set(plain: dict[str, Any]) -> None:
-    older = {**plain, "dream": {k: v for k, v in plain["dream"].items() if k != "stall_steps"}}
-    assert override(older, ["dream.stall_steps=40"])["dream"]["stall_steps"] == 40
 
 
 def test_an_override_leaves_the_original_alone(plain: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from frmdn.agent.memory import MemoryConfig
 from frmdn.agent.seeds import episode_seeds
-from frmdn.agent.vision import VisionConfig
-from frmdn.controller.dreaming import DreamConfig
-from frmdn.controller.evolution import SearchConfig
-from frmdn.envs.options import WorldConfig
 from frmdn.pipeline.commands.main import main
-from frmdn.pipeline.config import RoundsConfig, SequenceData, override, to_json
-from frmdn.pipeline.files import read_json
+from frmdn.pipeline.config import override
+from frmdn.pipeline.files import read_json, write_json
 from frmdn.pipeline.presets import PRESETS, WORLDS, preset
 from frmdn.pipeline.session import open_session
+from frmdn.pipeline.settings import to_json
 from frmdn.pipeline.stages import running
 from frmdn.pipeline.stages.evolve import search_runner
-from frmdn.pipeline.stages.table import LATER, STAGES, fingerprints, table
+from frmdn.pipeline.stages.table import fingerprints, table
 from frmdn.pipeline.workspace import Workspace
-from frmdn.rollouts.collect import CollectConfig
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.workers import open_pool
 
@@ -138,6 +132,27 @@ def test_finalists_meet_on_seeds_that_chose_none_of_them(tiny: Words, dreamt: Pa
         assert kept["final"] == pytest.approx(np.mean([outcome.total for outcome in pool.run(jobs)]))
 
 
+@pytest.mark.parametrize("finalists", [1, 2])
+def test_the_finals_have_the_last_word_and_a_single_finalist_none(tiny: Words, dreamt: Path, finalists: int) -> None:
+    """Whichever round wins the finals, the other one is made to look better on the validation seeds."""
+    finals = ("--set", "rounds.final_episodes=3", "--replace", "--set", "rounds.finalists=")
+    assert main(words(tiny, dreamt, *finals[:-1], finals[-1] + "2")) == 0
+    played = {line["round"]: line["final"] for line in lines(dreamt / "rounds" / "finals.jsonl")}
+    assert played[1] != played[2]
+    winner = max(played, key=lambda number: played[number])
+    for number, home in ((1, dreamt), (2, dreamt / "round-02")):
+        kept = home / "controller" / "kept.json"
+        write_json(kept, {**read_json(kept), "validation": 100.0 if number == winner else 900.0})
+    Workspace(dreamt).clear("rounds")
+    assert main(words(tiny, dreamt, *finals[:-1], finals[-1] + str(finalists))) == 0
+    kept = read_json(dreamt / "rounds" / "kept.json")
+    assert kept["round"] == (winner if finalists == 2 else 3 - winner)
+    assert ("final" in kept) == (finalists == 2)
+    if finalists == 2:
+        assert (kept["final"], kept["validation"]) == (pytest.approx(played[winner]), 100.0)
+    assert open_session(dreamt).config.rounds.number == kept["round"]
+
+
 def test_a_round_trains_on_all_episodes_and_goes_on_from_the_one_before(dreamt: Path) -> None:
     second = open_session(dreamt / "round-02")
     assert second.latents().indices() == [0, 1, 2, 3, 4, 5]
@@ -145,6 +160,10 @@ def test_a_round_trains_on_all_episodes_and_goes_on_from_the_one_before(dreamt: 
     before = second.before
     assert before is not None and sorted(training + held) == [0, 1, 2, 3, 4, 5]
     assert before.split("memory", second.config.memory_data.validation)[1] == [i for i in held if i < 4]
+    for share in (0.25, 0.5):  # where the two rounds draw differently: what stays held out is seen in the numbers
+        earlier, later = before.split("memory", share), second.split("memory", share)
+        assert all([i for i in part if i < 4] == old for part, old in zip(later, earlier, strict=True))
+        assert len(later[1]) == len(earlier[1]) + 1
     assert before.workspace.root == dreamt
     agent = second.agent()
     start = second.start(agent)
@@ -276,29 +295,6 @@ def test_where_candidates_play_is_part_of_the_search(plain: dict[str, Any]) -> N
     assert [name for name in real if real[name] != dream[name]] == ["evolve", "evaluate", "report"]
     assert fingerprints(override(plain, ["dream.temperature=2"])) == real  # nobody dreams
     assert fingerprints(override(plain, ["dream.world=dream", "dream.temperature=2"]))["evolve"] != dream["evolve"]
-
-
-def test_folders_that_are_older_than_a_setting_stay_as_they_are(plain: dict[str, Any]) -> None:
-    old = {key: value for key, value in plain.items() if key not in ("dream", "rounds", "world")}
-    for name in LATER:
-        section, key = name.split(".")
-        if section not in old:
-            continue
-        old[section] = {inner: value for inner, value in old[section].items() if inner != key}
-    assert fingerprints(old) == fingerprints(plain) and table(old) == STAGES
-    kinds = {
-        "collect": CollectConfig,
-        "memory": MemoryConfig,
-        "memory_data": SequenceData,
-        "vision": VisionConfig,
-        "world": WorldConfig,
-        "dream": DreamConfig,
-        "search": SearchConfig,
-        "rounds": RoundsConfig,
-    }
-    defaults = {f"{section}.{field.name}": field.default for section, kind in kinds.items() for field in fields(kind)}
-    assert {name: defaults[name] for name in LATER} == LATER
-    assert fingerprints(override(plain, ["memory.reward_head=two_hot"]))["memory"] != fingerprints(plain)["memory"]
 
 
 def test_the_table_of_a_round_lacks_what_the_run_does_once(plain: dict[str, Any]) -> None:

@@ -7,9 +7,10 @@ import shlex
 import pytest
 
 from frmdn.envs import get_spec
-from frmdn.pipeline.config import override, to_json
+from frmdn.pipeline.config import override
 from frmdn.pipeline.presets import PRESETS, preset
 from frmdn.pipeline.recipe import command
+from frmdn.pipeline.settings import to_json
 
 PLAIN = {name: to_json(preset(name, get_spec("CarRacing-v3"), 3)) for name in PRESETS}
 

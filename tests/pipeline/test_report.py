@@ -23,6 +23,15 @@ from frmdn.pipeline.report.findings import read_findings
 from frmdn.pipeline.report.write import write_report
 from frmdn.pipeline.workspace import Workspace
 
+TITLES = (
+    "Watch it",
+    "Evaluation 2",
+    "How it learnt",
+    "What the vision keeps",
+    "What the memory expects",
+    "Where the time went",
+    "Make it again",
+)
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 
 
@@ -54,6 +63,12 @@ class Reader(HTMLParser):
 
     def words(self) -> str:
         return " ".join(" ".join(self.text).split())
+
+    def section(self, title: str) -> str:
+        """The words of one section, from its title to that of the next."""
+        words = self.words()
+        ends = [words.index(other, words.index(title)) for other in TITLES if other in words.partition(title)[2]]
+        return words[words.index(title) : min(ends, default=len(words))]
 
 
 def read(path: Path) -> Reader:
@@ -156,6 +171,51 @@ def test_the_whole_page(run: Path) -> None:
     assert path.stat().st_size < 3 * 2**20
 
 
+def test_each_figure_stands_under_its_head(run: Path) -> None:
+    """Cells swapped in a row, or rows swapped between policies, would be a wrong page that looks right."""
+    report = read_json(run / "evaluation.json")
+    report |= {"returns": [811.0, 859.0, 802.0], "seeds": [7, 8, 9], "lengths": [600, 555, 610], "episodes": 3}
+    put(run, "evaluation.json", report)
+    words = read(write_report(run)).words()
+    assert "policy mean std 95 % interval worst best episodes" in words
+    assert "agent 817.0 12.5 808.0 to 826.0 802.0 859.0 3" in words
+    minus = "\N{MINUS SIGN}"
+    assert f"random {minus}32.0 12.5 {minus}41.0 to {minus}23.0 {minus}33.0 {minus}31.0 2" in words
+    assert "seed return steps 7 811.0 600 8 859.0 555 9 802.0 610" in words
+    assert "Evaluation seeds 7, 8, 9" in words
+    assert "collect done 100.0 12 episodes 12 episodes vision partial 25.0 300 steps" in words.replace(",", "")
+
+
+def test_the_sections_stand_in_their_order_with_their_own_words(run: Path) -> None:
+    record = drive()
+    reader = read(write_report(run, agent=seeing_agent(), drive=record, held_out=record.frames))
+    places = [reader.words().index(title) for title in TITLES]
+    assert places == sorted(places)
+    assert "Seed 7001: return 40 after 20 steps" in reader.section("Watch it")
+    assert "from 8 numbers each" in reader.section("What the vision keeps")
+    assert "one step earlier" in reader.section("What the memory expects")
+    shares = [attributes["style"] for _, attributes in reader.tags if attributes.get("class") == "bar"]
+    assert shares == ["width:80.0%", "width:20.0%"]  # 100 s of collecting, 25 s of vision
+    labels = [attributes["aria-label"] or "" for tag, attributes in reader.tags if tag == "svg"]
+    assert [label.split("; at the end: ")[1] for label in labels if "Learning" in label] == [
+        "loss 3, kl 1",
+        "nll per dim -0.5",
+        "mean 5, best 9, std 1, sigma 0.1",
+    ]
+    curves = [text for text in reader.text if text in ("total loss", "next latent", "return by generation")]
+    assert curves == ["total loss", "next latent", "return by generation"]
+
+
+def test_what_a_world_measures_stands_beside_the_policies(run: Path) -> None:
+    report = read_json(run / "evaluation.json")
+    for one, distance, cleared in ((report, 1234.0, 0.5), (report["baselines"]["random"], 321.0, 0.0)):
+        one |= {"distance": distance, "distance_each": [distance] * 2}
+        one |= {"cleared": cleared, "cleared_ci95": [cleared, cleared + 0.25], "cleared_each": [cleared] * 2}
+    put(run, "evaluation.json", report)
+    words = read(write_report(run)).words()
+    assert "policy distance cleared agent 1,234 0.50 (0.50 to 0.75) random 321 0.00 (0.00 to 0.25)" in words
+
+
 def test_a_ratio_stands_where_both_means_are_above_zero(run: Path) -> None:
     put(run, "evaluation.json", evaluation([300.0, 300.0], [100.0, 100.0]))
     assert "+200 against random (3.0 times)" in read(write_report(run)).words()
@@ -227,16 +287,36 @@ def test_a_damaged_file_is_named(run: Path) -> None:
         write_report(run / "nowhere")
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (42.4, "42 s"), (59.7, "1 min 00 s"), (11_100, "3 h 05 min")],
-)
-def test_durations_are_for_people(seconds: float, text: str) -> None:
-    assert page.duration(seconds) == text
-
-
 def test_a_table_names_its_rows_and_columns() -> None:
-    html = page.table(("a", "b"), [("x", 1234), ("y", 0.26)], shares=[0.5, 1.0])
-    assert '<th scope="col" class="number">b</th>' in html and '<th scope="row">x</th>' in html
-    assert '<td class="number">1,234</td>' in html and '<td class="number">0.3</td>' in html
-    assert html.count("width:50.0%") == 1 and Reader(html).words() == "a b share x 1,234 y 0.3"
+    table = page._ENVIRONMENT.get_template("macros.html").module.table  # type: ignore[attr-defined]
+    html = table(("a", "b"), [("x", 1234), ("y", 0.26)], [0.5, 1.0])
+    cells = [(tag, attributes.get("class"), attributes.get("scope")) for tag, attributes in Reader(html).tags]
+    assert cells.count(("td", "number", None)) == 2 and ("th", "number", "col") in cells
+    assert cells.count(("th", None, "row")) == 2
+    assert "width:50.0%" in html and Reader(html).words() == "a b share x 1,234 y 0.3"
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The cells of every row of every table of a page, headings included."""
+    found = []
+    for row in re.findall(r"<tr.*?</tr>", path.read_text(), re.DOTALL):
+        cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        found.append([re.sub(r"<[^>]+>", "", cell).strip() for cell in cells])
+    return found
+
+
+def test_every_figure_of_the_evaluation_stands_under_its_own_heading(run: Path) -> None:
+    """All of them differ, so that two columns changed about show."""
+    report = evaluation([700.0, 900.0, 860.0], [-50.0, -20.0, -41.0])
+    report["ci95"], report["std"] = [750.5, 880.25], 105.83
+    put(run, "evaluation.json", report)
+    table = rows(write_report(run))
+    (heads,) = (row for row in table if row[:1] == ["policy"] and "worst" in row)
+    agent, random = (
+        dict(zip(heads, next(row for row in table if row[:1] == [name]), strict=True)) for name in ("agent", "random")
+    )
+    assert (agent["worst"], agent["best"], agent["episodes"]) == ("700.0", "900.0", "3")
+    assert (agent["mean"], agent["std"], agent["95 % interval"]) == ("820.0", "105.8", "750.5 to 880.2")
+    minus = "\N{MINUS SIGN}"
+    assert (random["worst"].replace(minus, "-"), random["best"].replace(minus, "-")) == ("-50.0", "-20.0")
+    assert [row for row in table if row[:1] == ["7002"]] == [["7002", "900.0", "601"]]  # seed, return, steps

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from frmdn.envs.catalogue import get_spec
-from frmdn.pipeline.config import RunConfig, override, to_json
+from frmdn.pipeline.config import RunConfig, override
 from frmdn.pipeline.presets import preset
-from frmdn.pipeline.stages.table import BY_NAME, LATER, ROUNDS, STAGES, digest, fingerprints
+from frmdn.pipeline.settings import to_json
+from frmdn.pipeline.stages.table import BY_NAME, ROUNDS, STAGES, digest, fingerprints
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +57,3 @@ def test_the_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
 def test_how_the_world_is_played_makes_all_stages_stale_that_play_it(plain: dict[str, Any]) -> None:
     before, after = fingerprints(plain), fingerprints(override(plain, ["world.sticky=0.25"]))
     assert all(before[name] != after[name] for name in before)
-
-
-def test_a_run_folder_from_before_there_was_a_world_is_what_it_was(plain: dict[str, Any]) -> None:
-    old = {key: value for key, value in plain.items() if key != "world"}
-    old["collect"] = {key: value for key, value in old["collect"].items() if f"collect.{key}" not in LATER}
-    assert fingerprints(old)["collect"] == digest(
-        {"stage": "collect", "settings": {key: old[key] for key in ("env", "seed", "backend", "collect")}, "inputs": {}}
-    )

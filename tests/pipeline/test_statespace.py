@@ -6,15 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from frmdn.agent.dream import Dream, Noise
+from frmdn.agent.seeds import derive, generator
+from frmdn.agent.state_space import StateSpace, StateSpaceAgent, StateSpaceConfig, StateSpaceWorld, Trajectories
+from frmdn.controller.fitness import RealFitness
+from frmdn.controller.hidden import HiddenController
+from frmdn.envs.worlds.pendulum import pendulum_spec
 from frmdn.pipeline.commands.main import main
-from frmdn.pipeline.files import History
+from frmdn.pipeline.files import History, read_json, write_json
+from frmdn.pipeline.settings import FORMAT, override
 from frmdn.pipeline.statespace import control, seed
 from frmdn.pipeline.statespace.seed import r_squared
-from frmdn.pipeline.statespace.settings import StateSpaceSettings, override
+from frmdn.pipeline.statespace.settings import StateSpaceSettings
 from frmdn.pipeline.weights import load
+from frmdn.rollouts.workers import SerialPool
 
 SMALL = ["updates=6", "train=12", "validation=4", "test=6", "length=8", "batch=6"]
 
@@ -98,18 +107,50 @@ def test_a_controller_is_evolved_in_the_dream_and_played(
     assert (tmp_path / "control" / "control.png").stat().st_size > 1000
 
 
+def test_a_generation_is_dreamt_as_one_batch_from_where_the_trajectories_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SEARCH", control.SearchConfig(population=4, episodes=2))
+    torch.manual_seed(0)
+    model = StateSpace(StateSpaceConfig(matrices=3, hidden=8, width=8))
+    train, spec = Trajectories(torch.randn(5, 9, 3), torch.randn(5, 8, 1), torch.zeros(5, 8)), pendulum_spec("state", 6)
+    data = seed.Data(train, train, train, train.observations, train.observations)
+    agent = StateSpaceAgent(model, HiddenController(4, 1, 3), spec.action.squash)
+    theta = np.random.default_rng(1).standard_normal((4, agent.controller.size))
+    rows: list[int] = []
+    step = model.step
+    monkeypatch.setattr(model, "step", lambda z, u: rows.append(len(z)) or step(z, u))
+    with SerialPool(lambda: control.dreamer(agent, data, spec)) as pool:
+        rows.clear()
+        found = RealFitness(pool)(theta, [7, 8])
+    assert rows == [8] * 6 and (found.steps == 6).all()  # each transition of all eight dreams is one operation
+    with torch.no_grad():
+        begun = model.initial_state(train.observations, train.controls, torch.zeros(5, 4))
+        state = Dream(StateSpaceWorld(model)).initial(begun[[derive(7, "dream", "start") % 5]])
+        noise, total = generator(7, "dream", "noise"), 0.0
+        uniform, normal = torch.rand(32, 2, generator=noise), torch.randn(32, 4, generator=noise)
+        for t in range(6):
+            action = agent.squash(agent.controller.act(torch.as_tensor(theta[2:3], dtype=torch.float32), state.z))
+            luck = Noise(uniform[t : t + 1], normal[t : t + 1])
+            state, reward, _ = Dream(StateSpaceWorld(model)).step(state, action, noise=luck)
+            total += float(reward)
+    assert found.total[2, 0] == pytest.approx(total, rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("more", "settings", "said"),
     [
-        ([], ["updates=none"], "updates"),
-        ([], ["speed=3"], "speed"),
+        ([], ["updates=none"], "updates must be of type int, not None"),
+        ([], ["updates"], "has no '='"),
+        ([], ["updates=1.5"], "updates must be of type int, not 1.5"),
+        ([], ["lateral=3"], "--set lateral: no such setting; did you mean latent?"),
+        ([], ["variant=dvfb"], "variant must be one of dvbf, gaussian, iaf-step, iaf-trajectory, not 'dvfb'"),
+        ([], ["observation=sound"], "observation must be one of state, pixels, not 'sound'"),
         ([], ["batch=50", "train=20"], "batch"),
         (["--env", "CartPole-v1"], SMALL, "Pendulum-v1"),
         (["--observation", "pixels"], ["lookahead=20"], "lookahead"),
         (["--control", "--variant", "iaf-trajectory"], SMALL, "iaf-trajectory"),
         (["--control"], [*SMALL, "recognition=smooth"], "recognition"),
-        ([], ["recognition=none"], "recognition"),
-        ([], ["annealed=entropy"], "annealed"),
+        ([], ["recognition=none"], "recognition must be one of filter, smooth"),
+        ([], ["annealed=entropy"], "annealed must be one of kl, likelihood"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(
@@ -124,11 +165,23 @@ def test_mistakes_are_one_line_and_exit_2(
 def test_other_settings_need_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, tmp_path)
     assert main(words(tmp_path, "--variant", "gaussian")) == 2
-    assert "variant: dvbf there, gaussian here" in capsys.readouterr().err
+    assert 'variant: "dvbf" there, "gaussian" asked for' in capsys.readouterr().err
+
+
+def test_a_folder_of_another_version_is_refused_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, tmp_path)
+    stored = read_json(tmp_path / "config.json")
+    assert stored.pop("format") == FORMAT
+    write_json(tmp_path / "config.json", stored)
+    assert main(words(tmp_path)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its format is no number" in line and "make it anew with frmdn statespace --out NEW" in line
 
 
 def test_settings_keep_their_types() -> None:
-    changed = override(StateSpaceSettings(), {}, ["updates=7", "learning_rate=0.5", "variant=gaussian"])
+    changed = override(StateSpaceSettings(), ["updates=7", "learning_rate=0.5", "variant=gaussian"])
     assert (changed.updates, changed.learning_rate, changed.variant) == (7, 0.5, "gaussian")
 
 

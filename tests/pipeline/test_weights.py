@@ -56,6 +56,17 @@ def nan(folder: Path) -> None:
     )
 
 
+def one_nan(folder: Path) -> None:
+    weight = torch.ones(2, 3)
+    weight[1, 2] = torch.nan
+    save_file({"layer.weight": weight, "layer.bias": torch.zeros(2)}, folder / "model.safetensors")
+
+
+def one_infinity(folder: Path) -> None:
+    bias = torch.tensor([0.0, -torch.inf])
+    save_file({"layer.weight": torch.ones(2, 3), "layer.bias": bias}, folder / "model.safetensors")
+
+
 def cut(folder: Path) -> None:
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-5])
@@ -77,6 +88,8 @@ def other_shape(folder: Path) -> None:
     ("damage", "message"),
     [
         (nan, "holds NaN or infinity in layer.weight"),
+        (one_nan, "holds NaN or infinity in layer.weight"),
+        (one_infinity, "holds NaN or infinity in layer.bias"),
         (cut, "is no whole safetensors file"),
         (garbage, "is no whole safetensors file"),
         (gone, "is missing"),
@@ -147,3 +160,16 @@ def test_an_unvalidated_search_may_hold_nan(tmp_path: Path) -> None:
     """Validations are NaN where the mean was not played: a state is not weights."""
     save_state(tmp_path / "s.safetensors", {"validation": np.array([np.nan, 3.0])})
     assert np.isnan(load_state(tmp_path / "s.safetensors")["validation"][0])
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_one_number_that_is_none_spoils_a_controller_and_a_checkpoint(tmp_path: Path, place: int) -> None:
+    theta = np.zeros(4, np.float32)
+    theta[place] = np.nan
+    save_state(tmp_path / "mean.safetensors", {"theta": theta})
+    with pytest.raises(ValueError, match=r"mean\.safetensors holds NaN or infinity in theta"):
+        load_theta(tmp_path / "mean.safetensors", 4)
+    tensors = {"model.x": torch.zeros(4), "optimizer.x.exp_avg": torch.from_numpy(theta)}
+    save_checkpoint(tmp_path / "checkpoint.safetensors", TrainingState(7, tensors))
+    with pytest.raises(ValueError, match=r"holds NaN or infinity in optimizer\.x\.exp_avg"):
+        load_checkpoint(tmp_path / "checkpoint.safetensors")

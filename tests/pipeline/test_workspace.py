@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from frmdn.envs.catalogue import get_spec
-from frmdn.pipeline.config import override, to_json
+from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.config import override
 from frmdn.pipeline.files import read_json, write_json
 from frmdn.pipeline.presets import preset
+from frmdn.pipeline.session import open_session
+from frmdn.pipeline.settings import FORMAT, to_json
 from frmdn.pipeline.stages.table import BY_NAME, STAGES, fingerprints
 from frmdn.pipeline.workspace import Workspace
 
@@ -142,6 +145,31 @@ def test_clearing_removes_what_lies_outside_the_folder(workspace: Workspace) -> 
     (workspace.root / "baselines").mkdir()
     workspace.clear("evaluate")
     assert not (workspace.root / "evaluation.json").exists() and (workspace.root / "baselines").exists()
+
+
+@pytest.mark.parametrize(("stored", "said"), [(None, "no number"), (1, "1"), (3, "3")])
+def test_a_folder_of_another_version_is_refused_with_a_remedy(
+    stored: int | None, said: str, workspace: Workspace, plain: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workspace.config_path
+    assert read_json(path)["format"] == FORMAT and workspace.read_config() == plain
+    write_json(path, plain if stored is None else {"format": stored, **plain})
+    before, remedy = path.read_text(), "make it anew with frmdn run --out NEW, or use the frmdn that made it"
+    for words in (
+        ["run", "--out"],
+        ["vision", "--run"],
+        ["status", "--run"],
+        ["play", "--run"],
+        ["dream", "report", "--run"],
+        ["dream", "--video", "a.webm", "--run"],
+        ["dream", "report", "--runs"],
+    ):
+        assert main([*words, str(workspace.root)]) == 2, words
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"its format is {said}, not {FORMAT}" in line and line.endswith(remedy)
+    with pytest.raises(ValueError, match=remedy):
+        open_session(workspace.root)
+    assert path.read_text() == before and not (workspace.root / "log.txt").exists()
 
 
 def test_a_damaged_marker_is_named(workspace: Workspace) -> None:

@@ -213,8 +213,13 @@ class TestLatentBatches:
         assert len(rich._kept) == len(LENGTHS)
         for step in range(10):
             poor(step)
+        sizes = {index: latents.read(index).nbytes for index in range(len(LENGTHS))}
+        assert sizes[0] < 2000 < sum(sizes.values())  # some fit and some do not
         assert sum(kept.nbytes for kept in poor._kept.values()) <= memory
-        assert len(poor._kept) == (0 if memory == 0 else len(poor._kept))
+        assert set(poor._kept) < set(sizes) and bool(poor._kept) == (memory > 0)
+        assert not any(
+            sizes[index] <= memory - sum(sizes[i] for i in poor._kept) for index in set(sizes) - set(poor._kept)
+        )
 
     def test_noise_is_fresh_and_has_the_stored_moments(self, latents: LatentStore) -> None:
         batches = LatentBatches(latents, [3], 64, 200, 1)

@@ -106,3 +106,52 @@ def test_episodes_lie_between_two_agents() -> None:
         assert np.ptp(moved) < 1e-6  # the same share of the way in all parameters
         places.append(moved.mean())
     assert 0 <= min(places) < 0.2 and 0.8 < max(places) < 1
+
+
+def strengths(policy: ExploringPolicy, seeds: int, steps: int = 25) -> np.ndarray:
+    """Of each seed's episode, how large the action noise is, in half widths of the steering wheel."""
+    found = []
+    for seed in range(seeds):
+        policy.start(0, Job(0, seed))
+        acted = np.stack([policy.act(SLOTS[:1], FRAMES[t % 6, :1]) for t in range(steps)])[:, 0, 0]
+        found.append(np.sqrt(np.mean(np.square(acted))))
+    return np.array(found)
+
+
+def test_the_action_noise_of_an_episode_has_the_episodes_level() -> None:
+    """Levels are uniform in 0..1: some episodes are nearly the agent's own, and the others spread evenly above."""
+    policy = ExploringPolicy(agent(CAR), CAR, 2, np.zeros(39, np.float32), 0.0, 0.2)  # zeros: the wheel rests at 0
+    relative = strengths(policy, 60) / 0.2
+    assert relative.min() < 0.08 and relative.max() < 2.5
+    assert 0.35 < relative.mean() < 0.65 and (relative < 0.5).mean() > 0.3
+    # One level rules an episode's parameters and actions, so the noise of both grows together.
+    moved = []
+    both = ExploringPolicy(agent(CAR), CAR, 2, theta(CAR), 0.1, 0.2)
+    for seed in range(60):
+        both.start(0, Job(0, seed))
+        moved.append(np.sqrt(np.mean(np.square(both._theta[0].numpy() - theta(CAR)))))
+    shares = np.array(moved) / (0.1 * np.sqrt(np.mean(np.square(theta(CAR)))))
+    assert shares.min() < 0.08 and shares.max() < 1.4 and 0.35 < shares.mean() < 0.65
+    assert np.corrcoef(shares, relative)[0, 1] > 0.7
+
+
+def test_a_choice_is_replaced_as_often_as_the_level_says() -> None:
+    policy = ExploringPolicy(agent(CHOICE), CHOICE, 2, np.zeros(52, np.float32), 0.0, 1.0)  # zeros: always the first
+    shares = []
+    for seed in range(40):
+        policy.start(0, Job(0, seed))
+        shares.append(np.mean([policy.act(SLOTS[:1], FRAMES[t % 6, :1])[0, 0] == 0 for t in range(25)]))
+    assert min(shares) < 0.1 and max(shares) > 0.5  # levels from 0 to 1; a fresh choice is the old one once in four
+    assert 0.25 < np.mean(shares) < 0.5
+
+
+def test_the_luck_of_a_job_decides_its_noise_and_its_seed_does_not() -> None:
+    policy = explorer(CAR, 0.5, 0.5)
+
+    def begun(job: Job) -> np.ndarray:
+        policy.start(0, job)
+        return policy._theta[0].numpy().copy()
+
+    first = begun(Job(0, 5, luck=9))
+    assert np.array_equal(first, begun(Job(3, 6, luck=9))) and np.array_equal(first, begun(Job(0, 9)))
+    assert not np.array_equal(first, begun(Job(0, 5, luck=8)))

@@ -17,10 +17,12 @@ from frmdn.envs.catalogue import get_spec
 from frmdn.envs.spec import ActionCodec
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import (
+    CHUNK,
     REACH,
     AgentPolicy,
     BrownianPolicy,
     HeldPolicy,
+    OrnsteinUhlenbeckPolicy,
     RandomLinearPolicy,
     RandomPolicy,
     grey_cells,
@@ -239,3 +241,24 @@ def test_a_held_action_is_held_and_only_a_discrete_one_can_be() -> None:
     for wrong in (lambda: HeldPolicy(codec, 4), lambda: HeldPolicy(ActionCodec("box", (-1.0,), (1.0,), (0.0,)), 0)):
         with pytest.raises(ValueError, match="cannot be held"):
             wrong()
+
+
+@pytest.mark.parametrize("kind", [RandomPolicy, BrownianPolicy, OrnsteinUhlenbeckPolicy])
+def test_a_path_does_not_repeat_itself_after_a_drawn_piece(kind) -> None:
+    actions = path(kind(BOX), seed=3, steps=3 * CHUNK)
+    pieces = actions.reshape(3, CHUNK, 3)
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert not np.array_equal(pieces[first], pieces[second])
+        assert abs(np.corrcoef(pieces[first, :, 0], pieces[second, :, 0])[0, 1]) < 0.9
+
+
+@pytest.mark.parametrize("kind", [*POLICIES, OrnsteinUhlenbeckPolicy])
+def test_the_luck_of_a_job_decides_what_noise_does_and_its_seed_does_not(kind) -> None:
+    def begun(job: Job) -> np.ndarray:
+        policy = kind(BOX)
+        policy.start(0, job)
+        return policy.act(np.array([0]), frames(1))
+
+    assert np.array_equal(begun(Job(0, 5, luck=9)), begun(Job(0, 6, luck=9)))
+    assert np.array_equal(begun(Job(0, 5, luck=9)), begun(Job(0, 9)))
+    assert not np.array_equal(begun(Job(0, 5, luck=9)), begun(Job(0, 5, luck=8)))

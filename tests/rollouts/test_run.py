@@ -272,3 +272,24 @@ def test_settings_that_make_no_sense_are_refused():
         StallRule(0)
     with pytest.raises(ValueError, match="idle_reward"):
         StallRule(1, float("nan"))
+
+
+def test_a_job_may_be_shorter_than_its_runner_and_is_charged_to_its_own_end_alone():
+    """Idle rewards run to the job's limit: a dream of 12 steps that stalls after 5 owes 7, not the runner's 95."""
+    world = Spy(3, lambda seed: 999, lambda seed, t: -0.5, limit=100)
+    limits = [12, None, 40, 3, 200]
+    todo = [Job(i, i, max_steps=limit) for i, limit in enumerate(limits)]
+    outcomes = {o.index: o for o in run_episodes(Runner(world, Still(), stall=StallRule(5, -0.25)), todo)}
+    for i, limit in enumerate(min(limit or 100, 100) for limit in limits):
+        steps = min(5, limit)
+        assert (outcomes[i].steps, outcomes[i].stalled) == (steps, limit > 5)
+        assert outcomes[i].total == -0.5 * steps - 0.25 * (limit - steps)
+        assert outcomes[i].truncated and not outcomes[i].terminated
+
+
+def test_the_limit_of_a_job_ends_with_it():
+    """The next episode in the slot has its runner's limit again, and no job outlives its runner."""
+    world = Spy(1, lambda seed: 999, limit=9)
+    todo = [Job(0, 0, max_steps=2), Job(1, 1), Job(2, 2, max_steps=50)]
+    assert [o.steps for o in run_episodes(Runner(world, Still()), todo)] == [2, 9, 9]
+    assert [o.steps for o in run_episodes(Runner(world, Still(), max_steps=4), todo)] == [2, 4, 4]

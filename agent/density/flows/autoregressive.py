@@ -23,6 +23,11 @@ class Autoregressive(Conditioned):
         hidden: widths of the conditioner's hidden layers.
         reverse: go through the dimensions from the last to the first; let the flows of a chain take turns.
         context: features of the context that the conditioner sees too.
+
+    >>> flow = frmdn.density.Autoregressive(3)
+    >>> u, log_det = flow(torch.ones(4, 3))
+    >>> u.shape, log_det.shape
+    (torch.Size([4, 3]), torch.Size([4]))
     """
 
     def __init__(self, event: int, hidden: Sequence[int] = (64, 64), reverse: bool = False, context: int = 0) -> None:

@@ -77,6 +77,11 @@ class Coupling(_Halves):
         hidden: widths of the conditioner's hidden layers.
         flip: the second half passes and the first is bent; the other way round without.
         context: features of the context that the conditioner sees too.
+
+    >>> flow = frmdn.density.Coupling(4, context=8)
+    >>> u, log_det = flow(torch.ones(2, 4), torch.zeros(2, 8))
+    >>> torch.allclose(flow.inverse(u, torch.zeros(2, 8)), torch.ones(2, 4))
+    True
     """
 
     def __init__(self, event: int, hidden: Sequence[int] = (64, 64, 64), flip: bool = False, context: int = 0) -> None:
@@ -110,6 +115,11 @@ class SplineCoupling(_Halves):
         context: features of the context that the conditioner sees too.
         bins: pieces of each spline, at least 2.
         bound: where the spline ends, > 0; data should lie inside (`Standardize`).
+
+    >>> flow = frmdn.density.SplineCoupling(4, bins=8, bound=3.0)
+    >>> u, log_det = flow(torch.full((2, 4), 4.0))  # outside the bound: the identity
+    >>> u.tolist()
+    [[4.0, 4.0, 4.0, 4.0], [4.0, 4.0, 4.0, 4.0]]
     """
 
     def __init__(
@@ -151,6 +161,9 @@ def couplings(
         hidden: width of the three hidden layers of each conditioner.
         context: features of the context that the conditioners see too.
         kind: `Coupling` or `SplineCoupling`.
+
+    >>> len(frmdn.density.couplings(32, blocks=3).flows)
+    3
     """
     if blocks < 1:
         raise ValueError(f"blocks must be at least 1, not {blocks}: for no flow use Identity (density rmdn)")

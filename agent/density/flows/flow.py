@@ -18,6 +18,17 @@ class Flow(nn.Module):
 
     A new flow overrides `forward` and `inverse`, sets `affine` if it is u = A y + b, and `context` to the number of
     context features that it needs (0: it ignores them).
+
+    >>> class Double(frmdn.density.Flow):
+    ...     affine = True
+    ...
+    ...     def forward(self, y, context=None):
+    ...         return 2 * y, torch.full(y.shape[:-1], y.shape[-1] * math.log(2))
+    ...
+    ...     def inverse(self, u, context=None):
+    ...         return u / 2
+    >>> Double()(torch.ones(1, 3))
+    (tensor([[2., 2., 2.]]), tensor([2.0794]))
     """
 
     affine = False
@@ -33,7 +44,11 @@ class Flow(nn.Module):
 
 
 class Identity(Flow):
-    """u = y: turns an FRMDN back into an RMDN, to the last bit."""
+    """u = y: turns an FRMDN back into an RMDN, to the last bit.
+
+    >>> frmdn.density.Identity()(torch.ones(2))
+    (tensor([1., 1.]), tensor(0.))
+    """
 
     affine = True
 
@@ -52,6 +67,11 @@ class Linear(Flow):
 
     Args:
         event: D.
+
+    >>> flow = frmdn.density.Linear(2)
+    >>> u, log_det = flow(torch.tensor([1.0, 2.0]))
+    >>> flow.inverse(u).tolist()
+    [1.0, 2.0]
     """
 
     affine = True
@@ -87,6 +107,10 @@ class Standardize(Flow):
     Args:
         mean: f[D].
         scale: f[D] > 0.
+
+    >>> flow = frmdn.density.Standardize.from_data(torch.tensor([[1.0], [3.0]]))
+    >>> flow.mean, flow.inverse(torch.zeros(1))
+    (tensor([2.]), tensor([2.]))
     """
 
     affine = True
@@ -135,6 +159,11 @@ class Inverse(Flow):
 
     Args:
         flow: the flow; its weights stay its own.
+
+    >>> from frmdn.density import Inverse, Standardize
+    >>> twice = Standardize(torch.zeros(1), torch.tensor([0.5]))
+    >>> Inverse(twice)(torch.tensor([2.0]))[0]
+    tensor([1.])
     """
 
     def __init__(self, flow: Flow) -> None:
@@ -155,6 +184,10 @@ class Chain(Flow):
 
     Args:
         flows: those that need a context must need the same number of features.
+
+    >>> from frmdn.density import Chain, Linear, Standardize
+    >>> Chain(Standardize(torch.ones(2), torch.ones(2)), Linear(2)).affine
+    True
     """
 
     def __init__(self, *flows: Flow) -> None:

@@ -18,8 +18,8 @@ PERIOD = 2 * math.pi  # of zuko's circular flows
 class FromZuko(Flow):
     """A flow of zuko, u = f(y) or u = f(y | context): its transformation, without the base density that it comes with.
 
-    >>> zuko = import_zuko()
-    >>> flow = FromZuko(zuko.flows.NSF(features=2, transforms=1), event=2)
+    >>> zuko = frmdn.density.import_zuko()
+    >>> flow = frmdn.density.FromZuko(zuko.flows.NSF(features=2, transforms=1), event=2)
     >>> u, log_det = flow(torch.zeros(5, 2))
     >>> u.shape, log_det.shape
     (torch.Size([5, 2]), torch.Size([5]))
@@ -104,6 +104,9 @@ class FromZuko(Flow):
 
 def import_zuko() -> Any:
     """The package zuko, with torch's argument validation as it was before: zuko switches it off for the whole process.
+
+    >>> frmdn.density.import_zuko().__name__
+    'zuko'
 
     Raises:
         MissingExtra: it is not installed.

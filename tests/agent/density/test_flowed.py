@@ -102,3 +102,35 @@ def test_a_flowed_distribution_has_torchs_manners() -> None:
     assert repr(flowed) == "FlowedDistribution(GaussianMixture(batch=(), components=3, event=4, Diagonal()), Chain)"
     with pytest.raises(ValueError, match="within the support"):
         flowed.log_prob(torch.full((4,), torch.nan, dtype=F64))
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 1.7])
+@pytest.mark.parametrize("name", ["couplings", "conditional"])
+def test_given_numbers_make_the_samples_of_the_base_at_the_temperature(name: str, temperature: float) -> None:
+    """What dreams call: the numbers are the base's, the temperature acts on them, and the flow goes backwards."""
+    base, flow, h = mixture(4), shaken(name, 4), context(6)
+    flowed = FlowedDistribution(base, flow, h)
+    source = torch.Generator().manual_seed(2)
+    uniform = torch.rand(6, dtype=F64, generator=source)
+    normal = torch.randn(6, flowed.noise, dtype=F64, generator=source)
+    drawn = flowed.sample_from(uniform, normal, temperature)
+    torch.testing.assert_close(flow(drawn, flowed.context)[0], base.sample_from(uniform, normal, temperature))
+    if temperature != 1:
+        assert not torch.allclose(drawn, flowed.sample_from(uniform, normal))
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        flowed.sample_from(uniform, normal, 0.0)
+
+
+def test_a_conditional_flow_bends_every_row_as_its_own_context_says() -> None:
+    """Mode, mean and samples of row i are those of a density that has context i alone."""
+    base, flow, h = mixture(4), shaken("conditional", 4), context(3)
+    whole = FlowedDistribution(base, flow, h)
+    normal = torch.randn(3, whole.noise, dtype=F64, generator=torch.Generator().manual_seed(1))
+    uniform = torch.tensor([0.1, 0.5, 0.9], dtype=F64)
+    for row in range(3):
+        one = FlowedDistribution(base, flow, h[row : row + 1])
+        torch.testing.assert_close(whole.mode[row], one.mode[0])
+        torch.testing.assert_close(whole.mean[row], one.mean[0])
+        drawn = one.sample_from(uniform[row : row + 1], normal[row : row + 1])
+        torch.testing.assert_close(whole.sample_from(uniform, normal)[row], drawn[0])
+    assert not torch.allclose(whole.mode[0], whole.mode[1])

@@ -200,3 +200,25 @@ def test_mistakes_are_named() -> None:
         GaussianMixture(torch.zeros(2), torch.zeros(2, 3), Diagonal(-torch.ones(2, 3)))
     with pytest.raises(ValueError, match="scale"):
         FactorizedMixture(torch.zeros(3, 2), torch.zeros(3, 2), -torch.ones(3, 2))
+
+
+def test_the_uniform_number_chooses_by_the_tempered_weights_and_the_normal_ones_are_scaled() -> None:
+    """By hand: components 1000 apart, one sample of each number, at a temperature that moves the borders."""
+    logits, loc = torch.tensor([0.0, 1.0, -2.0], dtype=F64), 1000.0 * torch.arange(3, dtype=F64)[:, None]
+    mixture = GaussianMixture(logits, loc, Diagonal(torch.full((3, 1), 0.25, dtype=F64)))
+    uniform, normal = torch.linspace(0, 0.999, 50, dtype=F64), torch.linspace(-2, 2, 50, dtype=F64)[:, None]
+    for temperature in (0.5, 1.0, 3.0):
+        borders = torch.softmax(logits / temperature, -1).cumsum(-1)
+        component = torch.searchsorted(borders, uniform, right=True)
+        expected = 1000.0 * component + 2 * temperature**0.5 * normal[:, 0]
+        torch.testing.assert_close(mixture.sample_from(uniform, normal, temperature)[:, 0], expected)
+
+
+@pytest.mark.parametrize("name", [name for name in MIXTURES if name != "factorized"])
+def test_a_row_depends_on_its_own_numbers_alone(name: str) -> None:
+    mixture = MIXTURES[name]((4,), 3)
+    uniform, noise = torch.full((4,), 0.4, dtype=F64), normal(4, mixture.noise)
+    before = mixture.sample_from(uniform, noise, 1.3)
+    uniform[1], noise[1] = 0.99, 5.0
+    after = mixture.sample_from(uniform, noise, 1.3)
+    assert torch.equal(before[[0, 2, 3]], after[[0, 2, 3]]) and not torch.equal(before[1], after[1])

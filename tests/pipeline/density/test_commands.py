@@ -14,6 +14,8 @@ import pytest
 from frmdn.pipeline.commands.main import main
 from frmdn.pipeline.density import run as run_module
 from frmdn.pipeline.density.names import COMPARED, DATA, MODELS, SLIDES
+from frmdn.pipeline.files import read_json, write_json
+from frmdn.pipeline.settings import FORMAT
 from frmdn.rollouts.sources import Source
 
 SMALL = ["--components", "2", "--hidden", "4"]
@@ -73,7 +75,25 @@ def test_other_settings_in_the_same_folder_are_refused(
     assert main([*words, "--out", str(tmp_path), "--steps", "2"]) == 0
     capsys.readouterr()
     line = failure(capsys, *words[1:], "--out", str(tmp_path), "--steps", "3")
-    assert "another recipe" in line and "rmdn/seed-0" in line
+    assert "recipe.steps: 2 there, 3 asked for" in line and "rmdn/seed-0" in line
+
+
+def test_set_and_the_options_are_one_way(tmp_path: Path) -> None:
+    words = ["density", "fit", "--data", "inverse-sine", "--out", str(tmp_path), "--steps", "2", *SMALL]
+    assert main([*words, "--set", "recipe.clip=none", "--set", "recipe.checks=1"]) == 0
+    stored = read_json(tmp_path / "run.json")
+    assert (stored["format"], stored["model"]["hidden"], stored["recipe"]["budget"]) == (FORMAT, 4, None)
+    assert (stored["recipe"]["steps"], stored["recipe"]["clip"], stored["recipe"]["checks"]) == (2, None, 1)
+
+
+def test_a_run_of_another_version_is_refused_with_a_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fit", "--data", "inverse-sine", "--out", str(tmp_path), "--steps", "2", *SMALL]
+    assert main(["density", *words]) == 0
+    write_json(tmp_path / "run.json", {**read_json(tmp_path / "run.json"), "format": 1})
+    capsys.readouterr()
+    for command in (words, ["sample", "--run", str(tmp_path), "--out", "x.png"]):
+        line = failure(capsys, *command)
+        assert "its format is 1" in line and "make it anew with frmdn density fit --out NEW" in line
 
 
 def test_fit_and_hear(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,6 +139,11 @@ def test_sampling_the_toy_shows_its_density(toy: Source, tmp_path: Path) -> None
         (["compare", "--data", "images", "--path", "nowhere"], "nowhere"),
         (["compare", "--data", "inverse-sine", "--path", "x"], "leave --path out"),
         (["fit", "--data", "images", "--model", "mdn"], "inverse-sine only"),
+        (["fit", "--data", "images", "--budget", "0"], "recipe: budget must be a positive number, not 0"),
+        (["fit", "--data", "images", "--hidden", "many"], "model.hidden must be of type int, not 'many'"),
+        (["compare", "--data", "images", "--set", "recipe.clib=1"], "did you mean recipe.clip"),
+        (["compare", "--data", "images", "--set", "model.components=0"], "model: components must be at least 1"),
+        (["fit", "--data", "images", "--steps", "5", "--set", "recipe.budget=5"], "give budget or steps"),
     ],
 )
 def test_mistakes_end_in_one_line(
@@ -132,7 +157,6 @@ def test_mistakes_end_in_one_line(
     [
         ["compare", "--data", "poems"],
         ["compare", "--data", "speech", "--models", "gan"],
-        ["compare", "--data", "speech", "--budget", "0"],
         ["compare", "--data", "speech", "--budget", "5", "--steps", "5"],
         ["fit", "--data", "latents"],
         [],

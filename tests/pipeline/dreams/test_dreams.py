@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from frmdn.agent.seeds import episode_seeds
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.pipeline.commands.main import main
 from frmdn.pipeline.dreams.fidelity import OpenLoopPlan, cut, measure_open_loop
+from frmdn.pipeline.dreams.figures import rho_text
 from frmdn.pipeline.dreams.film import Film
 from frmdn.pipeline.dreams.reel import CHARTS, GAP, LEFT, TRACK, column, compose_film, draw_charts, reveal, stacked
 from frmdn.pipeline.dreams.runs import search_temperature
@@ -166,6 +168,10 @@ def test_the_users_mistakes_are_named(finished: Path, tmp_path: Path, capsys: py
     assert "evolve" in capsys.readouterr().err
 
 
+def told(score: dict[str, float]) -> str:
+    return f"{score['mean']:,.0f} ± {score['std']:,.0f}".replace("-", "\N{MINUS SIGN}")
+
+
 def test_a_report_is_made_once_and_shown(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dream", "report", "--run", str(finished), *REPORT, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -185,6 +191,12 @@ def test_a_report_is_made_once_and_shown(finished: Path, capsys: pytest.CaptureF
 
     html = (finished / "report.html").read_text()
     assert "<h2>Dream</h2>" in html.partition(BEGIN)[2].partition(END)[0] and html.count(BEGIN) == 1
+    words = " ".join(re.sub(r"<[^>]+>", " ", html.partition(BEGIN)[2].partition(END)[0]).split())
+    for row in result["temperatures"]:
+        agent, favourite = row["agent"], row["preferred"]
+        cells = [told(agent["dream"]), told(agent["real"]), favourite["name"]]
+        cells += [told(favourite["dream"]), told(favourite["real"])]
+        assert f"{row['temperature']:g} {rho_text(row['spearman'])} {' '.join(cells)}" in words
     log.write_text("".join(json.dumps(line) + "\n" for line in lines[:2]) + '{"cut sho')  # killed in the third
     assert main(["dream", "report", "--run", str(finished), *REPORT]) == 0
     again = json.loads((finished / "dream.json").read_text())
@@ -202,6 +214,5 @@ def test_runs_are_tabulated(finished: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_only_a_search_in_dreams_has_a_temperature() -> None:
-    assert search_temperature({"search": {"sigma": 0.1}}) is None
     assert search_temperature({"dream": {"world": "dream", "temperature": 1.15}}) == 1.15
     assert search_temperature({"dream": {"world": "reality", "temperature": 1.15}}) is None
