@@ -90,14 +90,15 @@ def video(options: argparse.Namespace) -> int:
         )
     if options.video.suffix != ".webm":
         raise ValueError(f"--video must name a .webm file, not {options.video.name}: the video is written as WebM")
+    from ..drawing.video import save_video
     from ..dreams.film import Shot, film_agent, film_open_loop
-    from ..dreams.reel import save_film
+    from ..dreams.reel import compose_film
     from ..session import open_session
 
     session = open_session(options.out)
     shot = Shot(options.steps, options.warmup, options.temperature, options.seed)
     film = film_agent(session, shot) if options.in_dream else film_open_loop(session, shot, options.episode)
-    save_film(options.video, film)
+    save_video(options.video, film.steps, lambda stride: compose_film(film, stride))
     size = options.video.stat().st_size / 1e6
     session.progress.line(f"{options.video}: {film.summary}, {size:.1f} MB")
     return 0

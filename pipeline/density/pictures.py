@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 from frmdn.rollouts.sources import Source
 from frmdn.rollouts.sources.toy import LIMIT, InverseSineScale, true_log_density
 
-from ..report.plots import INK, RULE, SOFT
+from ..drawing.figures import WIDTH, drawn, panels
 from .model import NextStep
 
 GRID = 240  # points of a density picture along each axis
@@ -25,24 +22,29 @@ RANGE = 70.0  # dB shown
 HEAT = LinearSegmentedColormap.from_list("heat", ["#ffffff", "#c9dcf5", "#3d7eda", "#17386b", "#0b1a33"])
 
 
+@drawn
 def toy_densities(source: Source, models: Mapping[str, NextStep]) -> Figure:
     """p(y | x) of each model and of the data's own law, with test points; dark where y is likely."""
     scale: InverseSineScale = source.scale
     x, y = np.linspace(-13, 13, GRID), np.linspace(-LIMIT - 2.5, LIMIT + 2.5, GRID)
-    panels = {"the data's own law": _true_density(x, y)}
-    panels |= {name: _density(model, scale, x, y) for name, model in models.items()}
+    shown = {"the data's own law": _true_density(x, y)}
+    shown |= {name: _density(model, scale, x, y) for name, model in models.items()}
     test = source.splits["test"]
     points = torch.cat([test.rows(i, 0, 1) for i in range(min(300, len(test.lengths)))]).numpy()
-    figure, axes = _grid(len(panels), 2.5)
-    for panel, (name, density) in zip(axes, panels.items(), strict=True):
+    columns = min(len(shown), 4)
+    figure, axes = panels(-(-len(shown) // columns), columns, 2.6, min(WIDTH, 4.0 * columns), sharex=True, sharey=True)
+    for spare in axes[len(shown) :]:
+        spare.remove()
+    for panel, (name, density) in zip(axes, shown.items(), strict=False):
         corners = (x[0], x[-1], y[0], y[-1])
-        shown = np.sqrt(np.minimum(density, 1.0))  # a root, so that a wide density is seen beside a sharp one
-        panel.imshow(shown, extent=corners, origin="lower", aspect="auto", cmap=HEAT, vmin=0, vmax=1)
+        root = np.sqrt(np.minimum(density, 1.0))  # so that a wide density is seen beside a sharp one
+        panel.imshow(root, extent=corners, origin="lower", aspect="auto", cmap=HEAT, vmin=0, vmax=1)
         native = points[:, 0] * scale.x_std + scale.x_mean, points[:, 1] * scale.y_std + scale.y_mean
         panel.scatter(*native, s=1.5, color="#e07b39", alpha=0.6, linewidths=0)
-        panel.set(xlim=corners[:2], ylim=corners[2:])
-        _name(panel, name)
-    _label(figure, axes, "x", "y")
+        panel.set(xlim=corners[:2], ylim=corners[2:], title=name)
+        panel.grid(False)
+    figure.supxlabel("x")
+    figure.supylabel("y")
     return figure
 
 
@@ -68,18 +70,19 @@ def _density(
     return np.asarray(torch.stack(rows).double().exp()) / scale.y_std
 
 
+@drawn
 def spectrograms(sounds: Sequence[tuple[str, NDArray[np.int16]]], rate: int) -> Figure:
     """Named sounds i16[N] one above the other, on one scale of loudness."""
     pictures = [(name, _spectrogram(sound)) for name, sound in sounds]
     top = max(float(picture.max()) for _, picture in pictures)
-    figure = Figure(figsize=(9.6, 0.5 + 1.45 * len(pictures)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(pictures), 1, sharex=True, squeeze=False)[:, 0]
+    figure, axes = panels(len(pictures), 1, 1.6, sharex=True)
     for panel, (name, picture), (_, sound) in zip(axes, pictures, sounds, strict=True):
         corners = (0, len(sound) / rate, 0, rate / 2000)
         panel.imshow(picture, extent=corners, origin="lower", aspect="auto", cmap=HEAT, vmin=top - RANGE, vmax=top)
-        _name(panel, name)
-    _label(figure, axes, "seconds", "kHz")
+        panel.set_title(name)
+        panel.grid(False)
+    figure.supxlabel("seconds")
+    figure.supylabel("kHz")
     return figure
 
 
@@ -90,27 +93,3 @@ def _spectrogram(sound: NDArray[np.int16]) -> NDArray[np.float64]:
     pieces = np.lib.stride_tricks.sliding_window_view(sound.astype(float), WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(pieces * np.hanning(WINDOW), axis=1)) ** 2
     return 10 * np.log10(power.T + 1.0)
-
-
-def _grid(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of four, sharing their axes."""
-    columns = min(count, 4)
-    lines = -(-count // columns)
-    figure = Figure(figsize=(9.6 if columns > 2 else 4.0 * columns, 0.3 + height * lines), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: list[Axes] = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
-    for spare in axes[count:]:
-        spare.remove()
-    return figure, axes[:count]
-
-
-def _name(axes: Axes, name: str) -> None:
-    axes.set_title(name, loc="left", fontsize=9.5, color=INK)
-    axes.tick_params(colors=SOFT, labelsize=8, length=3, width=0.7)
-    for spine in axes.spines.values():
-        spine.set_color(RULE)
-
-
-def _label(figure: Figure, axes: Any, x: str, y: str) -> None:
-    figure.supxlabel(x, fontsize=9, color=SOFT)
-    figure.supylabel(y, fontsize=9, color=SOFT)

@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from frmdn.rollouts.sources import Source
+from frmdn.rollouts.sources.series import SeriesScale
 
+from ..drawing.figures import INK, SOFT, Curve, band, drawn, focus, panels, picture_rows, say, to_png
 from ..files import History, write_bytes
-from ..report.plots import INK, SOFT, _dress, picture_rows, to_png
+from .continued import continuations, continued
 from .pictures import spectrograms, toy_densities
 from .results import BASELINE
 from .run import open_run
 from .sample import Draw, generate, real_sequences
 
 Histories = Sequence[Sequence[Mapping[str, Any]]]  # the lines of each seed
-Curve = tuple[NDArray[np.float64], NDArray[np.float64]]  # share of the budget f64[N], validation NLL f64[S,N]
 SHOWN = 12  # pictures in a row
 FRAMES = 200  # of a spectrogram, 2.5 s
 
@@ -39,28 +39,28 @@ def write_plots(folder: Path, source: Source, record: Mapping[str, Any]) -> list
     return [folder / name for name in figures]
 
 
+@drawn
 def learning_curves(histories: Mapping[str, Histories], record: Mapping[str, Any]) -> Figure:
     """Validation NLL against the share of the budget: mean over the seeds, band from the best seed to the worst."""
-    figure = Figure(figsize=(9.6, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, (axes,) = panels(1, 1, 4.2)
     curves = {name: curve for name, lines in histories.items() if (curve := seed_curves(lines)) is not None}
     for i, (name, (share, nll)) in enumerate(curves.items()):
         colour, width = (INK, 2.0) if name == BASELINE else (colormaps["tab10"](i % 10), 1.4)
         mean = nll.mean(0)
-        axes.fill_between(100 * share, nll.min(0), nll.max(0), color=colour, alpha=0.12, linewidth=0)
+        band(axes, 100 * share, nll.min(0), nll.max(0), color=colour)
         axes.plot(100 * share, mean, color=colour, linewidth=width, label=f"{name}  {mean.min():.3f}")
     floor = record.get("floor")
     if floor is not None:
         axes.axhline(floor, color=SOFT, linewidth=1, linestyle=":", label=f"floor  {floor:.3f}")
-    _dress(axes, f"{record['data']}, validation split", "share of the training budget, %", f"NLL, {record['unit']}")
-    _focus(axes, curves, floor)
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    focus(axes, skip=0.2)  # where the curves end, and not the plunge from untrained weights
+    beside = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    title, unit = f"{record['data']}, validation split", f"NLL, {record['unit']}"
+    say(axes, title, "share of the training budget, %", unit, legend=beside)
     return figure
 
 
 def seed_curves(histories: Histories) -> Curve | None:
-    """The validation NLL of several seeds on one axis of shares, interpolated; None where there are no two points.
+    """Share of the budget f64[N] and validation NLL f64[S,N] of S seeds; None where there are no two points.
 
     Checks fall where a step ends, so the shares of two seeds differ a little.
     """
@@ -74,17 +74,6 @@ def seed_curves(histories: Histories) -> Curve | None:
     last = min(float(points[-1, 0]) for points in found)
     share = np.linspace(0, last, max(len(points) for points in found))
     return share, np.stack([np.interp(share, points[:, 0], points[:, 1]) for points in found])
-
-
-def _focus(axes: Any, curves: Mapping[str, Curve], floor: float | None) -> None:
-    """Show where the curves end, and not the plunge from untrained weights."""
-    if not curves:
-        return
-    late = np.concatenate([nll[:, nll.shape[1] // 5 :].ravel() for _, nll in curves.values()])
-    best = min(float(nll.min()) for _, nll in curves.values())
-    low, high = min(best, floor if floor is not None else best), float(np.quantile(late, 0.97))
-    if high > low:
-        axes.set_ylim(low - 0.06 * (high - low), high + 0.15 * (high - low))
 
 
 def samples(folder: Path, source: Source, record: Mapping[str, Any]) -> Figure | None:
@@ -101,6 +90,9 @@ def samples(folder: Path, source: Source, record: Mapping[str, Any]) -> Figure |
         sounds = [("recorded", _joined(source))]
         sounds += [(name, source.scale.native(generate(m, 1, FRAMES, Draw()))[0]) for name, m in models.items()]
         return spectrograms(sounds, source.scale.rate)
+    if isinstance(source.scale, SeriesScale):
+        made = {name: continued(model, source, Draw().generator("continue")) for name, model in models.items()}
+        return continuations(source.scale, made)
     return None
 
 

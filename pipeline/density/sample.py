@@ -68,7 +68,11 @@ def dream(model: NextStep, context: Tensor, warm: int, draw: Draw) -> Tensor:
 def write_sample(options: argparse.Namespace) -> str:
     """Carry out `frmdn density sample`; returns one line for people."""
     settings, model = open_run(options.run)
-    data, draw = Data(**settings["data"]), Draw(options.temperature, options.seed)
+    data, draw = Data.of_settings(settings["data"]), Draw(options.temperature, options.seed)
+    if data.columns is not None:
+        from .continued import write_continued
+
+        return write_continued(options, open_source(data), model, draw.generator("continue"))
     suffix = SUFFIX.get(data.name, ".png")
     if options.out.suffix.lower() != suffix:
         raise ValueError(f"--out {options.out} must end with {suffix}: that is what {data.name} gives")
@@ -107,14 +111,14 @@ def real_sequences(source: Source, count: int) -> Tensor:
 
 
 def _density(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
-    from ..report.plots import to_png
+    from ..drawing.figures import to_png
     from .pictures import toy_densities
 
     return to_png(toy_densities(source, {model.config.model: model}))
 
 
 def _pictures(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
-    from ..report.plots import picture_rows, to_png
+    from ..drawing.figures import picture_rows, to_png
 
     real = real_sequences(source, count)
     made = generate(model, len(real), real.shape[1], draw)
@@ -123,7 +127,7 @@ def _pictures(source: Source, model: NextStep, data: Data, count: int, draw: Dra
 
 def _dream(source: Source, model: NextStep, data: Data, count: int, draw: Draw) -> bytes:
     """Frames decoded by the run's own vision: as recorded above, dreamed with the same actions below."""
-    from ..report.plots import picture_rows, to_png
+    from ..drawing.figures import picture_rows, to_png
     from ..session import open_session
 
     run = Path(str(data.path))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..report.plots import _LEGEND, BLUE, GREEN, GREY, INK, ORANGE, _dress, _figure
+from ..drawing.figures import BLUE, GREEN, GREY, INK, ORANGE, drawn, panels, say
 
 NAMES = {
     "point": ("point predictions", BLUE, "-"),
@@ -19,30 +19,29 @@ NAMES = {
 MINUS = "\N{MINUS SIGN}"
 
 
+@drawn
 def open_loop_figure(result: Mapping[str, Any]) -> Figure:
     """Relative error over the horizon, in latents and in decoded frames."""
     quality = result["open_loop"]
-    figure = _figure(3.1)
-    for i, (part, title) in enumerate((("latents", "latents"), ("frames", "decoded frames"))):
-        axes = figure.add_subplot(1, 2, i + 1)
+    figure, places = panels(1, 2, 3.1)
+    for axes, (part, title) in zip(places, (("latents", "latents"), ("frames", "decoded frames")), strict=True):
         for name, (label, colour, style) in NAMES.items():
             values = quality[part]["error"][name]
             axes.plot(quality[part]["at"], values, style, color=colour, label=label, linewidth=1.7)
         axes.axhline(quality["threshold"], color=INK, linewidth=0.8, linestyle=":")
-        _dress(axes, title, "steps without seeing", "relative error")
         axes.set_ylim(0, None)
-        axes.legend(**_LEGEND, loc="lower right")
+        say(axes, title, "steps without seeing", "relative error", legend={"loc": "lower right"})
     return figure
 
 
+@drawn
 def transfer_figure(result: Mapping[str, Any], temperature: float = 1.0) -> Figure:
     """Dream return against real return, one dot a controller, at the temperature nearest to the given one."""
     row = nearest(result, temperature)
     real = np.array([one["real"]["mean"] for one in result["controllers"]])
     means = np.array([one["kind"] == "mean" for one in result["controllers"]])
     dreamt = np.array(row["returns"])
-    figure = _figure(4.2)
-    axes = figure.add_subplot()
+    figure, (axes,) = panels(1, 1, 4.2)
     low, high = max(real.min(), dreamt.min()), min(real.max(), dreamt.max())
     if np.ptp(dreamt) > 0.3 * np.ptp(real) and high > low:  # on another scale the line would only flatten the dots
         axes.plot([low, high], [low, high], color=GREY, linewidth=0.8, linestyle=":", label="dream = reality")
@@ -50,41 +49,35 @@ def transfer_figure(result: Mapping[str, Any], temperature: float = 1.0) -> Figu
         axes.scatter(real[which], dreamt[which], s=30, color=colour, alpha=0.75, linewidths=0, label=label)
     last = max((i for i in range(len(means)) if means[i]), key=lambda i: result["controllers"][i]["generation"])
     axes.scatter(real[last], dreamt[last], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, label="the agent")
-    _dress(
-        axes, f"Spearman {rho_text(row['spearman'])}, temperature {row['temperature']:g}", "real return", "dream return"
-    )
-    axes.legend(**_LEGEND)
+    title = f"Spearman {rho_text(row['spearman'])}, temperature {row['temperature']:g}"
+    say(axes, title, "real return", "dream return", legend={})
     return figure
 
 
+@drawn
 def temperature_figure(result: Mapping[str, Any]) -> Figure:
     """Over the temperature: the rank correlation with its interval, and what dream and reality say of the agent."""
     rows = sorted(result["temperatures"], key=lambda row: row["temperature"])
     tau = [row["temperature"] for row in rows]
-    figure = _figure(3.1)
-    _correlations(figure.add_subplot(1, 2, 1), rows, tau)
-    axes = figure.add_subplot(1, 2, 2)
+    figure, (left, axes) = panels(1, 2, 3.1)
+    _correlations(left, rows)
     for key, label, colour in (("agent", "agent", BLUE), ("preferred", "the dream's favourite", GREEN)):
-        axes.plot(
-            tau, [row[key]["dream"]["mean"] for row in rows], "-o", color=colour, markersize=4, label=f"{label}, dreamt"
-        )
-        axes.plot(
-            tau, [row[key]["real"]["mean"] for row in rows], "--", color=colour, linewidth=1.2, label=f"{label}, real"
-        )
-    _dress(axes, "returns", "temperature", "return per episode")
+        for side, style, said in (("dream", "-o", "dreamt"), ("real", "--", "real")):
+            values = [row[key][side]["mean"] for row in rows]
+            axes.plot(tau, values, style, color=colour, markersize=4, label=f"{label}, {said}")
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top + 0.3 * (top - bottom))  # room for the legend, which would hide the curves
-    axes.legend(**_LEGEND, ncols=2, loc="upper left")
+    say(axes, "returns", "temperature", "return per episode", legend={"ncols": 2, "loc": "upper left"})
     return figure
 
 
-def _correlations(axes: Axes, rows: list[Mapping[str, Any]], tau: list[float]) -> None:
-    known = [(t, row["spearman"]) for t, row in zip(tau, rows, strict=True) if row["spearman"]["value"] is not None]
+def _correlations(axes: Axes, rows: list[Mapping[str, Any]]) -> None:
+    known = [(row["temperature"], row["spearman"]) for row in rows if row["spearman"]["value"] is not None]
     for t, rho in known:
         axes.plot([t, t], [rho["low"], rho["high"]], color=BLUE, alpha=0.35, linewidth=4, solid_capstyle="butt")
     axes.plot([t for t, _ in known], [rho["value"] for _, rho in known], "-o", color=BLUE, markersize=4)
     axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
-    _dress(axes, "Spearman, dream against reality", "temperature", "rank correlation")
+    say(axes, "Spearman, dream against reality", "temperature", "rank correlation")
     axes.set_ylim(-1.05, 1.05)
 
 

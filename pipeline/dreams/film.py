@@ -14,13 +14,14 @@ from frmdn.agent.dream import Dream
 from frmdn.agent.open_loop import OpenLoop, open_loop, warm_up, watch
 from frmdn.agent.seeds import episode_seeds, generator
 from frmdn.controller.evaluate import SLOTS
-from frmdn.envs.spec import ActionCodec
 from frmdn.envs.vector import make_slots
 from frmdn.rollouts.episodes.episode import Episode
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy
 from frmdn.rollouts.run import Runner, run_episodes
 
+from ..drawing import canvas
+from ..drawing.canvas import Controls, controls_of
 from ..session import Session
 from .fidelity import CHUNK, decode
 from .worlds import dream_slots, require
@@ -42,17 +43,15 @@ class Shot:
 class Film:
     """N transitions to be drawn: pictures have N+1 instants, everything else an entry for each transition."""
 
-    env: str
     summary: str  # one line for people
     panels: tuple[tuple[str, Pictures], ...]  # caption and u8[N+1,H,W,C]
     alone: int  # the instant from which on the dream sees nothing
     actions: NDArray[np.float32]  # [N,A]
-    limits: tuple[NDArray[np.float32], NDArray[np.float32]]  # low and high [A]
+    controls: Controls
     real: NDArray[np.float32] | None  # rewards [N], where there is a reality
     dreamt: NDArray[np.float32]  # rewards [N]; during the warm-up what was expected one step ahead
     ends: NDArray[np.float32]  # [N], predicted chance that the episode ends with this transition
     weights: NDArray[np.float32]  # [N,K] of the mixture
-    names: tuple[str, ...] = ()  # of the actions, where the world names them
 
     @property
     def steps(self) -> int:
@@ -78,7 +77,6 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
     z = torch.cat([latents[:1], lived.latents[0], dreamt.latents[0]])
     merged = OpenLoop(*(torch.cat(parts, 1) for parts in zip(lived, dreamt, strict=True)))
     return Film(
-        env=session.config.env,
         summary=f"{name}: {warmup} steps watched, {total - warmup} dreamt alone at temperature {shot.temperature:g}",
         panels=(
             ("reality", source.frames[: total + 1]),
@@ -87,8 +85,7 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
         ),
         alone=warmup,
         actions=source.actions[:total],
-        limits=limits_of(session.spec.action),
-        names=session.spec.action.names,
+        controls=controls_of(session.spec),
         real=source.rewards[:total],
         **_drawn(merged),
     )
@@ -121,13 +118,11 @@ def film_agent(session: Session, shot: Shot) -> Film:
     lived = watch(agent.memory, latents[None], torch.from_numpy(episode.actions)[None])
     ending = "the dream ended it" if outcome.terminated else "still going"
     return Film(
-        env=session.config.env,
         summary=f"{outcome.steps} steps at temperature {shot.temperature:g}, return {outcome.total:.0f}, {ending}",
         panels=(("the agent in its own dream", pixels(agent, latents)),),
         alone=0,
         actions=episode.actions,
-        limits=limits_of(session.spec.action),
-        names=session.spec.action.names,
+        controls=controls_of(session.spec),
         real=None,
         **_drawn(lived),
     )
@@ -136,7 +131,7 @@ def film_agent(session: Session, shot: Shot) -> Film:
 def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
     """A new real episode of the run's agent, as long as the film."""
     runner = Runner(
-        make_slots(session.official, 1, "gymnasium"),
+        make_slots(session.official, 1, official=True),
         AgentPolicy(agent, SLOTS, session.theta(agent)),
         max_steps=shot.warmup + shot.steps,
         record=lambda episode: episode,
@@ -167,14 +162,7 @@ def encode(agent: Agent, frames: Pictures) -> Tensor:
 
 def pixels(agent: Agent, z: Tensor) -> Pictures:
     """What latents f32[N,Z] look like, u8[N,H,W,C]."""
-    return decode(agent.vision, z).clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
-
-
-def limits_of(codec: ActionCodec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The range of each number of an action vector."""
-    if codec.kind == "discrete":
-        return np.zeros(codec.size, np.float32), np.ones(codec.size, np.float32)
-    return np.asarray(codec.low, np.float32), np.asarray(codec.high, np.float32)
+    return canvas.pixels(decode(agent.vision, z))
 
 
 def _drawn(run: OpenLoop) -> dict[str, NDArray[np.float32]]:

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 
-from ..report.film import LIMIT, SECONDS, save_thinned
-from ..report.panels import (
-    BLUE,
-    CAPTION,
-    GAP,
-    GROUND,
-    INK,
-    PANEL,
-    RED,
-    SOFT,
-    STRIP,
-    TRACK,
-    chosen,
-    controls,
-    enlarge,
-    font,
-)
+from ..drawing.canvas import BLUE, GAP, GROUND, INK, PANEL, RED, SOFT, TRACK, blank, compose, font, strip
 from .film import Film
 
 WIDTH = GAP + 3 * (PANEL + GAP)
@@ -45,67 +28,32 @@ PALETTE = (
 )
 
 
-def save_film(path: Path, film: Film, *, seconds: float = SECONDS, limit: int = LIMIT) -> Path:
-    """Write a film as WebM: every k-th instant, so that it fits `seconds` and `limit` bytes."""
-    return save_thinned(path, film.steps, lambda stride: compose_film(film, stride), seconds=seconds, limit=limit)
-
-
 def compose_film(film: Film, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
     """Draw every `stride`-th instant, and always the last; each u8[H,W,3] RGB, H and W even."""
-    side = PANEL if len(film.panels) > 1 else SINGLE
-    left = (WIDTH - len(film.panels) * (side + GAP) + GAP) // 2
     charts = draw_charts(film)
-    height = CAPTION + side + GAP + STRIP + charts.shape[0] + GAP
-    ground = _ground(film, side, left, height + height % 2)
-    top = CAPTION + side + GAP
-    instants = list(range(0, film.steps + 1, stride))
-    for t in instants if instants[-1] == film.steps else [*instants, film.steps]:
-        canvas = ground.copy()
-        for i, (_, pictures) in enumerate(film.panels):
-            x = left + i * (side + GAP)
-            canvas[CAPTION : CAPTION + side, x : x + side] = enlarge(pictures[t], side)
-        canvas[top : top + STRIP] = _strip(film, t)
-        canvas[top + STRIP : top + STRIP + len(charts)] = reveal(charts, film, t)
-        yield canvas
+
+    def below(t: int, width: int) -> NDArray[np.uint8]:
+        action = film.actions[min(t, film.steps - 1)]
+        return np.concatenate([strip(width, _cells(film, t), film.controls, action), reveal(charts, film, t)])
+
+    return compose(film.panels, below, stride, side=PANEL if len(film.panels) > 1 else SINGLE, width=WIDTH)
 
 
-def _ground(film: Film, side: int, left: int, height: int) -> NDArray[np.uint8]:
-    image = Image.new("RGB", (WIDTH, height), GROUND)
-    draw = ImageDraw.Draw(image)
-    for i, (caption, _) in enumerate(film.panels):
-        draw.text((left + i * (side + GAP), CAPTION // 2), caption, INK, font(12), anchor="lm")
-    return np.array(image)
-
-
-def _strip(film: Film, t: int) -> NDArray[np.uint8]:
-    """Returns so far, step, what the dream is doing, and the controls."""
-    image = Image.new("RGB", (WIDTH, STRIP), GROUND)
-    draw = ImageDraw.Draw(image)
+def _cells(film: Film, t: int) -> list[tuple[str, str, tuple[int, int, int], int]]:
+    """Step, returns so far, and what the dream is doing."""
     alone = t - film.alone
     state = "watching" if alone <= 0 and film.alone else f"alone for {alone}"
     cells = [("step", f"{t}", INK, 56)]
     if film.real is not None:
         cells.append(("real return", f"{film.real[:t].sum():.0f}", SOFT, 84))
     cells.append(("dreamt return", f"{film.dreamt[:t].sum():.0f}", BLUE, 96))
-    cells.append(("the dream is", state, AMBER if alone > 0 else SOFT, 120))
-    x = GAP
-    for name, value, colour, width in cells:
-        draw.text((x, 8), name, SOFT, font(10), anchor="lm")
-        draw.text((x, 27), value, colour, font(15), anchor="lm")
-        x += width
-    action = film.actions[min(t, film.steps - 1)]
-    if film.names:
-        chosen(draw, x, film.names[int(action.argmax())])
-    else:
-        controls(draw, film.env, action, film.limits, (x, WIDTH - x - GAP))
-    return np.array(image)
+    return [*cells, ("the dream is", state, AMBER if alone > 0 else SOFT, 120)]
 
 
 def draw_charts(film: Film) -> NDArray[np.uint8]:
     """The whole course of reward, chance of the end and weights, u8[H,WIDTH,3]; `reveal` shows it up to an instant."""
     height = sum(h + GAP for _, h in CHARTS)
-    image = Image.new("RGB", (WIDTH, height), GROUND)
-    draw, top = ImageDraw.Draw(image), 0
+    (image, draw), top = blank(WIDTH, height), 0
     for name, h in CHARTS:
         draw.text((GAP, top + h // 2), name, SOFT, font(11), anchor="lm")
         draw.rectangle((LEFT, top, WIDTH - GAP - 1, top + h), TRACK)

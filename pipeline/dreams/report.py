@@ -17,8 +17,8 @@ from frmdn.agent.seeds import derive
 from frmdn.controller.evaluate import versions
 from frmdn.controller.replay import Selected
 
+from ..drawing.figures import to_png
 from ..files import write_bytes, write_json
-from ..report.plots import to_png
 from ..session import Session
 from .fidelity import OpenLoopPlan, measure_open_loop
 from .figures import open_loop_figure, rho_text, temperature_figure, transfer_figure

@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from ..drawing.figures import to_svg
 from ..progress import duration
-from .plots import to_svg
 
 
 def render(template: str, **content: object) -> Markup:

@@ -13,13 +13,14 @@ from frmdn.agent.agent import Agent
 from frmdn.controller import measures
 
 from .. import recipe
+from ..drawing.video import poster, save_video
 from ..dreams.section import dream_section
 from ..files import write_bytes
 from ..progress import duration
 from ..workspace import Workspace
 from . import plots
 from .drive import DriveRecord
-from .film import poster, reconstruct, save_drive
+from .film import reconstruct
 from .findings import VIDEO, Findings, read_findings
 from .page import flat, interval, number, render
 
@@ -67,7 +68,7 @@ def write_report(
     folder = run.root if isinstance(run, Workspace) else Path(run)
     findings = read_findings(folder)
     if drive is not None:
-        save_drive(folder / VIDEO, drive)
+        save_video(folder / VIDEO, drive.steps, drive.pictures)
     begun = [stage for stage in findings.stages if stage.state != "missing"]
     html = render(
         "page.html",

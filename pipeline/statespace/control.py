@@ -27,9 +27,9 @@ from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy, Policy
 from frmdn.rollouts.run import Runner, run_episodes
 from frmdn.rollouts.workers import SerialPool
 
+from ..drawing.figures import to_png
 from ..files import History, read_json, write_bytes, write_json
 from ..progress import Progress
-from ..report.plots import to_png
 from ..weights import load_state, save_state
 from .seed import Data, load_seed
 

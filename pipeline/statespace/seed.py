@@ -21,9 +21,9 @@ from frmdn.rollouts.collect import CollectConfig, collect
 from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.trajectories import TrajectoryBatches, read_trajectories
 
+from ..drawing.figures import to_png
 from ..files import History, write_bytes
 from ..progress import Progress
-from ..report.plots import to_png
 from ..weights import load_checkpoint, load_model, save_checkpoint, save_model
 
 if TYPE_CHECKING:

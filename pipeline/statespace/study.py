@@ -106,8 +106,8 @@ def _said(seed: int, result: Mapping[str, Any]) -> str:
 
 
 def _plot(out: Path, seeds: int, settings: StateSpaceSettings) -> None:
+    from ..drawing.figures import to_png
     from ..files import History
-    from ..report.plots import to_png
     from .plots import training_curves
 
     histories = [History(out / f"seed-{seed}" / "history.jsonl", "step").read() for seed in range(seeds)]

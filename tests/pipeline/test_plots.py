@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from frmdn.pipeline.drawing import figures
+from frmdn.pipeline.drawing.canvas import Controls
 from frmdn.pipeline.report import plots
 from frmdn.pipeline.report.drive import DriveRecord
 
@@ -118,7 +120,7 @@ def test_the_filmstrip_puts_the_expectation_under_its_frame(steps: int, shown: i
     same = np.broadcast_to(t, (steps + 1, 64, 64, 1))
     none = np.zeros(3, np.float32)
     record = DriveRecord(
-        "x", 0, same, same, same, np.zeros((steps, 3), np.float32), np.zeros(steps, np.float32), none, none
+        0, same, same, same, np.zeros((steps, 3), np.float32), np.zeros(steps, np.float32), Controls("x", none, none)
     )
     axes = plots.filmstrip(record).axes[0]
     sheet = axes.images[0].get_array()
@@ -129,20 +131,20 @@ def test_the_filmstrip_puts_the_expectation_under_its_frame(steps: int, shown: i
 
 
 def test_svg_stands_in_a_page_and_turns_with_its_theme() -> None:
-    svg = plots.to_svg(plots.evolution_curves(SEARCH))
+    svg = figures.to_svg(plots.evolution_curves(SEARCH))
     root = ElementTree.fromstring(svg)
     assert root.tag.endswith("svg") and "return by generation" in "".join(root.itertext())  # text is text
     assert "var(--ink" in svg and "<?xml" not in svg and len(svg) < 100_000
-    assert svg == plots.to_svg(plots.evolution_curves(SEARCH))  # the same numbers, the same bytes
+    assert svg == figures.to_svg(plots.evolution_curves(SEARCH))  # the same numbers, the same bytes
 
 
 def test_png_is_a_picture() -> None:
-    assert plots.to_png(plots.vision_curves(VISION), dpi=50)[:4] == b"\x89PNG"
+    assert figures.to_png(plots.vision_curves(VISION), dpi=50)[:4] == b"\x89PNG"
 
 
 def test_figures_leave_no_state_and_need_no_pyplot() -> None:
     before = dict(matplotlib.rcParams)
-    plots.to_svg(plots.vision_curves(VISION))
+    figures.to_svg(plots.vision_curves(VISION))
     assert dict(matplotlib.rcParams) == before
     program = "import sys, frmdn.pipeline.report.plots; assert 'matplotlib.pyplot' not in sys.modules"
     done = subprocess.run(

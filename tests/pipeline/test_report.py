@@ -16,6 +16,7 @@ from frmdn.agent.agent import Agent, AgentConfig
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.controller.linear import LinearController
 from frmdn.envs import get_spec
+from frmdn.pipeline.drawing.canvas import Controls
 from frmdn.pipeline.files import read_json, write_json
 from frmdn.pipeline.report import page
 from frmdn.pipeline.report.drive import DriveRecord
@@ -99,7 +100,7 @@ def entry(returns: list[float]) -> dict[str, Any]:
 
 
 def evaluation(returns: list[float], chance: list[float]) -> dict[str, Any]:
-    whole = {"env": "CarRacing-v3", "backend": "gymnasium", "policy": "agent", "versions": {"torch": "2.9"}}
+    whole = {"env": "CarRacing-v3", "policy": "agent", "versions": {"torch": "2.9"}}
     seeds = list(range(7001, 7001 + len(returns)))
     report = entry(returns) | whole | {"seconds": 61.0, "episodes": len(returns), "seeds": seeds}
     return report | {"baselines": {"random": entry(chance)}}
@@ -130,7 +131,8 @@ def drive(steps: int = 20) -> DriveRecord:
     frames = np.zeros((steps + 1, 64, 64, 3), np.uint8)
     frames[:] = 10 * np.arange(steps + 1)[:, None, None, None]  # plain pictures, quick to encode
     zeros = np.zeros((steps, 3), np.float32)
-    return DriveRecord("CarRacing-v3", 7001, frames, frames, frames, zeros, zeros[:, 0] + 2, zeros[0], zeros[0] + 1)
+    controls = Controls("CarRacing-v3", zeros[0], zeros[0] + 1)
+    return DriveRecord(7001, frames, frames, frames, zeros, zeros[:, 0] + 2, controls)
 
 
 def seeing_agent() -> Agent:

@@ -18,24 +18,23 @@ from frmdn.controller.linear import LinearController
 from frmdn.envs import get_spec
 from frmdn.envs.measure import Measure
 from frmdn.envs.worlds.counting import counting_spec
+from frmdn.pipeline.drawing.canvas import Controls, enlarge
+from frmdn.pipeline.drawing.video import poster, read_video, save_video, write_video
 from frmdn.pipeline.report.drive import DriveRecord
-from frmdn.pipeline.report.film import poster, read_video, record_agent, save_drive, write_video
-from frmdn.pipeline.report.panels import compose, enlarge
+from frmdn.pipeline.report.film import record_agent
 
 
 def make_record(steps: int = 40, memory: bool = True) -> DriveRecord:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (3, steps + 1, 8, 8, 3), np.uint8).repeat(8, axis=2).repeat(8, axis=3)
     return DriveRecord(
-        env="CarRacing-v3",
         seed=3,
         frames=pictures[0],
         reconstructions=pictures[1],
         expected=pictures[2] if memory else None,
         actions=rng.uniform(0, 1, (steps, 3)).astype(np.float32),
         rewards=np.ones(steps, np.float32),
-        low=np.array([-1, 0, 0], np.float32),
-        high=np.ones(3, np.float32),
+        controls=Controls("CarRacing-v3", np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)),
     )
 
 
@@ -82,20 +81,20 @@ def test_bad_frames_are_refused_and_leave_nothing(tmp_path: Path, frames: list[n
 
 
 def test_an_opencv_without_codecs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frmdn.pipeline.report.film.CODECS", ("ABCD",))
+    monkeypatch.setattr("frmdn.pipeline.drawing.video.CODECS", ("ABCD",))
     with pytest.raises(ValueError, match="opencv-python"):
         write_video(tmp_path / "a.webm", [np.zeros((32, 32, 3), np.uint8)])
 
 
 def test_compose_shows_every_stride_and_the_last_instant() -> None:
     record = make_record(steps=10)
-    pages = list(compose(record, stride=4))  # instants 0, 4, 8 and the last, 10
+    pages = list(record.pictures(stride=4))  # instants 0, 4, 8 and the last, 10
     assert len(pages) == 4 and len({page.shape for page in pages}) == 1
     height, width, channels = pages[0].shape
     assert height % 2 == width % 2 == 0 and channels == 3
     assert (pages[-1][30:222, 12:204] == enlarge(record.frames[10], 192)).all()
     assert (pages[1][30:222, 420:612] == enlarge(record.expected[4], 192)).all()
-    assert next(compose(make_record(4, memory=False))).shape[1] < width  # two panels
+    assert next(make_record(4, memory=False).pictures()).shape[1] < width  # two panels
 
 
 def test_enlarging_copies_pixels_as_squares() -> None:
@@ -107,14 +106,16 @@ def test_enlarging_copies_pixels_as_squares() -> None:
 
 def test_a_drive_is_thinned_until_it_fits(tmp_path: Path) -> None:
     record = make_record(steps=16)
-    whole = save_drive(tmp_path / "a.webm", record, limit=10**9)
+    whole = save_video(tmp_path / "a.webm", record.steps, record.pictures, limit=10**9)
     assert len(read_video(whole)) == 17
     limit = whole.stat().st_size // 2
-    assert save_drive(tmp_path / "b.webm", record, limit=limit).stat().st_size <= limit
-    short = save_drive(tmp_path / "c.webm", record, seconds=0.2, limit=10**9)  # at 30 frames a second
+    assert save_video(tmp_path / "b.webm", record.steps, record.pictures, limit=limit).stat().st_size <= limit
+    short = save_video(
+        tmp_path / "c.webm", record.steps, record.pictures, seconds=0.2, limit=10**9
+    )  # at 30 frames a second
     assert len(read_video(short)) <= 7
     with pytest.raises(ValueError, match="limit=10"):
-        save_drive(tmp_path / "d.webm", record, limit=10)
+        save_video(tmp_path / "d.webm", record.steps, record.pictures, limit=10)
 
 
 def test_a_poster_is_a_picture_of_the_video(tmp_path: Path) -> None:
@@ -161,10 +162,10 @@ def test_an_agent_without_memory_expects_nothing() -> None:
 def test_a_drive_on_the_official_track(tmp_path: Path) -> None:
     spec = get_spec("CarRacing-v3")
     record = record_agent(*make_agent(spec), spec, seed=11, max_steps=60)
-    assert record.steps == 60 and record.env == "CarRacing-v3"
+    assert record.steps == 60 and record.controls.env == "CarRacing-v3"
     first, _ = spec.make(seed=11).reset(seed=11)
     assert (record.frames[0] == first).all()
-    path = save_drive(tmp_path / "agent.webm", record)
+    path = save_video(tmp_path / "agent.webm", record.steps, record.pictures)
     assert 2_000 < path.stat().st_size < 2 * 2**20
 
 
@@ -173,8 +174,9 @@ def test_a_world_that_names_its_actions_shows_the_chosen_one_and_what_it_measure
     plain = make_record(steps=4)
     actions = np.eye(3, dtype=np.float32)[[0, 0, 1, 1]]
     told = {"distance": np.array([40.0, 40.0, 40.0, 95.0, 95.0])}
-    still = replace(plain, actions=actions, rewards=np.zeros(4, np.float32), names=("wait", "right", "A"), told=told)
-    strips = [picture[-46:, 140:] for picture in compose(replace(still, frames=still.frames * 0))]
+    named = replace(plain.controls, names=("wait", "right", "A"))
+    still = replace(plain, actions=actions, rewards=np.zeros(4, np.float32), controls=named, told=told)
+    strips = [picture[-46:, 140:] for picture in replace(still, frames=still.frames * 0).pictures()]
     assert np.array_equal(strips[0], strips[1])  # same action, same distance
     assert not np.array_equal(strips[1][:, 80:], strips[2][:, 80:])  # another action
     assert not np.array_equal(strips[2][:, :60], strips[3][:, :60])  # further on

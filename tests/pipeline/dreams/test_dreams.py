@@ -16,13 +16,14 @@ from frmdn.agent.memory import Memory, MemoryConfig
 from frmdn.agent.seeds import episode_seeds
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.drawing.canvas import GAP, TRACK, Controls
+from frmdn.pipeline.drawing.video import LIMIT, read_video
 from frmdn.pipeline.dreams.fidelity import OpenLoopPlan, cut, measure_open_loop
 from frmdn.pipeline.dreams.figures import rho_text
 from frmdn.pipeline.dreams.film import Film
-from frmdn.pipeline.dreams.reel import CHARTS, GAP, LEFT, TRACK, column, compose_film, draw_charts, reveal, stacked
+from frmdn.pipeline.dreams.reel import CHARTS, LEFT, column, compose_film, draw_charts, reveal, stacked
 from frmdn.pipeline.dreams.runs import search_temperature
 from frmdn.pipeline.dreams.section import BEGIN, END
-from frmdn.pipeline.report.film import LIMIT, read_video
 from frmdn.rollouts.latents import Latents
 
 REPORT = ("--controllers", "4", "--episodes", "1", "--dreams", "2", "--temperatures", "0.5,1.0", "--workers", "0")
@@ -108,12 +109,11 @@ def test_windows_are_cut_from_where_they_say() -> None:
 def film(steps: int = 10) -> Film:
     pictures = np.random.default_rng(0).integers(0, 256, (3, steps + 1, 16, 16, 3), np.uint8)
     return Film(
-        env="CarRacing-v3",
         summary="a test",
         panels=tuple(zip(("reality", "reconstruction", "dream"), pictures, strict=True)),
         alone=4,
         actions=np.zeros((steps, 3), np.float32),
-        limits=(np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)),
+        controls=Controls("CarRacing-v3", np.array([-1, 0, 0], np.float32), np.ones(3, np.float32)),
         real=np.ones(steps, np.float32),
         dreamt=np.linspace(0, 1, steps, dtype=np.float32),
         ends=np.full(steps, 0.5, np.float32),
@@ -135,8 +135,8 @@ def test_a_frame_shows_its_instant_and_nothing_of_the_future() -> None:
 
 
 def test_actions_are_called_what_the_world_calls_them() -> None:
-    bars, named = film(), replace(film(), names=("left", "stay", "right"))
-    other = replace(named, names=("jump", "stay", "right"))
+    bars, named = film(), replace(film(), controls=replace(film().controls, names=("left", "stay", "right")))
+    other = replace(named, controls=replace(named.controls, names=("jump", "stay", "right")))
     pictures = [next(compose_film(each, stride=20)) for each in (bars, named, other)]
     assert not np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[1], pictures[2])
 
