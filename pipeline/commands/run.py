@@ -45,9 +45,6 @@ def add_run(commands: Any) -> None:
     densities = ("frmdn", "rmdn")
     command.add_argument("--memory", choices=densities, dest="memory.density", help="with or without a flow")
     command.add_argument(
-        "--backend", choices=("auto", "envpool", "gymnasium"), help="plays the training episodes (default: auto)"
-    )
-    command.add_argument(
         "--rounds", type=whole, metavar="N", dest="rounds.count", help="collect, train on and evolve so often"
     )
     add_search(command)

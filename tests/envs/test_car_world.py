@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.box2d import car_racing
 
-from frmdn.envs import available_backend, get_spec, make_slots
+from frmdn.envs import get_spec, make_slots
 from frmdn.envs.worlds import car_slots
 from frmdn.envs.worlds.car_painter import GRAIN, ORIGIN, SHIFT, tones
 from frmdn.envs.worlds.car_world import CarWorld, Scalars
@@ -257,15 +257,15 @@ def blue_road(self, zoom, translation, angle):
 def test_another_gymnasium_keeps_its_own_painter(monkeypatch, fresh_look, name, change, why):
     monkeypatch.setattr(car_racing.CarRacing, name, change)
     with pytest.warns(RuntimeWarning, match=why) as caught:
-        assert available_backend(CAR) != "painted"
+        assert make_slots(CAR, 1).painter == "official"
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
 
 
 def test_this_gymnasium_is_painted_without_a_word(fresh_look):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert available_backend(CAR) == make_slots(CAR, 1).backend == "painted"
-    assert make_slots(CAR, 1, "gymnasium").backend == "gymnasium"
+        assert make_slots(CAR, 1).painter == "ours"
+    assert make_slots(CAR, 1, official=True).painter == "official"
 
 
 def test_frames_are_written_in_place():

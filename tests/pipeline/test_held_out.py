@@ -292,7 +292,7 @@ def test_the_report_shows_frames_that_the_vision_was_not_trained_on(watched: Wat
 def played(session: Session, seeds: list[int]) -> list[float]:
     """The returns of the agent that a round kept, in whole real episodes."""
     agent, theta = session.agent(), session.theta(session.agent())
-    make = partial(search_runner, session.spec, agent, session.config.search, session.config.backend)
+    make = partial(search_runner, session.spec, agent, session.config.search)
     with SerialPool(make) as pool:
         outcomes = list(pool.run([Job(i, seed, theta=theta) for i, seed in enumerate(seeds)]))
     return [outcome.total for outcome in sorted(outcomes, key=lambda outcome: outcome.index)]
