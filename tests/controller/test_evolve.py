@@ -203,7 +203,15 @@ def test_the_champion_is_the_mean_of_the_best_validation_and_its_generation_coun
 
 def test_a_rehearsed_mean_is_checked_on_the_validation_seeds_and_the_dream_has_no_vote() -> None:
     """The champion of a search in dreams is the best in reality, whatever it was worth in the dream."""
-    dream, reality, lines = NoisySphere(), NoisySphere(), []
+
+    class Reality(NoisySphere):
+        """What the dream takes for good is bad there."""
+
+        def one(self, trial: Trial) -> Returns:
+            told = super().one(trial)
+            return told._replace(total=-3 * told.total)
+
+    dream, reality, lines = NoisySphere(), Reality(), []
     settings = config(generations=9)
     evolution = evolve(
         dream,
@@ -220,7 +228,10 @@ def test_a_rehearsed_mean_is_checked_on_the_validation_seeds_and_the_dream_has_n
     assert all(trial.max_steps == 10 + g for g, trials in enumerate(dream.trials) for trial in trials)
     real = [reality.one(trials[0]).total.mean() for trials in reality.trials]
     assert evolution.champion is not None and evolution.champion.value == pytest.approx(max(real))
-    assert [line["validation"] for line in lines if "validation" in line] == pytest.approx(real)
+    checks = [line for line in lines if "validation" in line]
+    assert [line["validation"] for line in checks] == pytest.approx(real)
+    assert [line["dream"] for line in checks] == pytest.approx([value / -3 for value in real])
+    assert real[0] > real[1] and evolution.champion.generation == 4  # in the dream the second one was better
 
 
 def test_a_search_whose_time_is_over_before_it_began_still_plays_one_generation(
