@@ -19,8 +19,7 @@ COPY controller controller
 COPY pipeline pipeline
 COPY benchmarks benchmarks
 
-# EnvPool has no wheel for every platform; CarRacing then runs through Gymnasium.
-RUN python -m pip install --no-cache-dir '.[fast]' || python -m pip install --no-cache-dir .
+RUN python -m pip install --no-cache-dir .
 
 # docker build --build-arg MARIO=1: Super Mario Bros too. Its package brings the game's ROM, which is not this project's to
 # give away, so the image has it only if you ask for it; do not publish such an image.

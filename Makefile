@@ -12,8 +12,6 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@# EnvPool makes CarRacing ten times faster, but has no wheel for every platform: Gymnasium takes over without it.
-	$(BIN)/python -m pip install --quiet --editable '.[fast]' || echo "frmdn: EnvPool has no wheel here; CarRacing runs through Gymnasium (slower)."
 	@# Super Mario Bros has no wheel for Python 3.11 and 3.12: without a C++ compiler its tests are skipped.
 	$(BIN)/python -m pip install --quiet --editable '.[mario]' || echo "frmdn: gym-super-mario-bros could not be built (it needs g++); its tests are skipped."
 	@# The same emulator compiled as one program is 1.6 times as fast; where that fails the package's own build plays.

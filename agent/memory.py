@@ -86,7 +86,7 @@ class Memory(nn.Module):
         precision = config.precision if config.precision != "semi_tied" else "diagonal"  # the flow has the linear map
         inputs = config.latent + config.action
         sizes = (inputs, config.latent, config.components, config.hidden)
-        self.density = frmdn(*sizes, precision, config.rank, flow=flow)
+        self.density = frmdn(*sizes, precision, config.rank, flow=flow, standardize=False)
         self.two_hot = TwoHot(config.reward_bins, config.reward_limit) if config.reward_head == "two_hot" else None
         self.outcome = nn.Linear(config.hidden, 1 + (self.two_hot.bins if self.two_hot else 1))  # reward, then end
         if self.two_hot:

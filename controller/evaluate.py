@@ -23,7 +23,6 @@ from frmdn.rollouts.workers import open_pool
 
 from . import measures
 
-BACKEND = "gymnasium"  # the official environment, whatever trained the agent
 SLOTS = 4  # of a worker: the batch of the policy, whose last digits depend on it, so the same for every evaluation
 RESAMPLES = 10_000
 PACKAGES = {
@@ -34,7 +33,6 @@ PACKAGES = {
     "cma": ("cma",),
     "ray": ("ray",),
     "opencv": ("opencv-python", "opencv-python-headless"),
-    "envpool": ("envpool",),
     "gym-super-mario-bros": ("gym-super-mario-bros",),
     "nes-py": ("nes-py",),
 }
@@ -52,7 +50,6 @@ class EvaluationReport:
     """
 
     env: str
-    backend: str
     episodes: int
     seeds: list[int]
     returns: list[float]  # undiscounted
@@ -70,8 +67,8 @@ class EvaluationReport:
     def with_baselines(self, reports: Mapping[str, EvaluationReport]) -> EvaluationReport:
         """This report beside others on the same episodes. Raises ValueError where environment or seeds differ."""
         for name, report in reports.items():
-            mine = (self.env, self.backend, self.seeds, self.world)
-            if (report.env, report.backend, report.seeds, report.world) != mine:
+            mine = (self.env, self.seeds, self.world)
+            if (report.env, report.seeds, report.world) != mine:
                 raise ValueError(f"baseline {name!r} was evaluated on other episodes: evaluate it again")
         return replace(self, baselines={name: report.flat() for name, report in reports.items()})
 
@@ -128,7 +125,6 @@ def _report(spec: EnvSpec, name: str, outcomes: list[Outcome], seed: int, second
     returns = [float(outcome.total) for outcome in outcomes]
     return EvaluationReport(
         env=spec.id,
-        backend=BACKEND,
         episodes=len(outcomes),
         seeds=[outcome.seed for outcome in outcomes],
         returns=returns,
@@ -147,7 +143,7 @@ def _report(spec: EnvSpec, name: str, outcomes: list[Outcome], seed: int, second
 
 
 def _runner(spec: EnvSpec, make_policy: PolicyFactory, slots: int) -> Runner:
-    return Runner(make_slots(spec, slots, backend=BACKEND), make_policy(spec, slots))
+    return Runner(make_slots(spec, slots, official=True), make_policy(spec, slots))
 
 
 def bootstrap_ci(returns: list[float] | np.ndarray, seed: int) -> tuple[float, float]:

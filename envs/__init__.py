@@ -9,13 +9,12 @@ from .measure import Measure
 from .options import WorldConfig
 from .slots import SlotEnv, Step
 from .spec import ActionCodec, EnvSpec
-from .vector import EnvPoolSlots, GymnasiumSlots, available_backend, make_slots
+from .vector import GymnasiumSlots, make_slots
 from .worlds.counting import CountingEnv, Failure, counting_spec, read_frame
 
 __all__ = [
     "ActionCodec",
     "CountingEnv",
-    "EnvPoolSlots",
     "EnvSpec",
     "Failure",
     "FrameEnv",
@@ -26,7 +25,6 @@ __all__ = [
     "SlotEnv",
     "Step",
     "WorldConfig",
-    "available_backend",
     "counting_spec",
     "get_spec",
     "make_slots",

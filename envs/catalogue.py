@@ -37,7 +37,7 @@ def get_spec(id: str, *, repeat: int | None = None, world: WorldConfig | None = 
     times = world.repeat or 1
     spec = plain[id](times) if id in plain else _generic_spec(id, times)
     if world.sticky or world.pool:
-        spec = replace(spec, backends=("gymnasium",))
+        spec = replace(spec, painted=False)
     return replace(spec, world=world, max_steps=min(spec.max_steps, world.max_steps or spec.max_steps))
 
 

@@ -65,7 +65,7 @@ class DreamSlots(Slots):
     (288,)
     """
 
-    backend = "dream"
+    painter = "dream"
 
     def __init__(
         self,

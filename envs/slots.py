@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .spec import EnvSpec, Vectors
 
-SEEDS = 2**31  # EnvPool keeps a seed in 32 bits with a sign
+SEEDS = 2**31  # so that a seed fits 32 bits with a sign, as some worlds keep it
 
 
 class Step(NamedTuple):
@@ -26,7 +26,7 @@ class SlotEnv(Protocol):
 
     spec: EnvSpec
     slots: int
-    backend: str
+    painter: str  # who makes the frames: "official", "ours", or "dream"
 
     def start(self, slot: int, seed: int) -> NDArray[Any]:
         """Begin the episode of this seed in this slot, whatever was there: the first frame u8[H,W,C] or f32[D]."""

@@ -156,7 +156,7 @@ class EnvSpec:
     max_steps: int = DEFAULT_MAX_STEPS  # transitions (each of `repeat` steps of the world) before truncation
     repeat: int = 1
     idle_reward: float | None = None  # reward of a transition in which nothing is achieved, where that is a constant
-    backends: tuple[str, ...] = ("gymnasium",)  # in order of preference
+    painted: bool = False  # we paint its frames ourselves, except where they must be official ones
     vector: int = 0  # D > 0: the world shows vectors f32[D] in place of pictures, just as `build` makes them
     world: WorldConfig = WorldConfig()  # the choices that made this description  # noqa: RUF009
     measures: tuple[Measure, ...] = ()  # what the world tells of an episode beside its return
@@ -170,10 +170,10 @@ class EnvSpec:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}")
-        if self.vector < 0 or (self.vector and (self.repeat > 1 or self.backends != ("gymnasium",))):
-            raise ValueError("vector must be 0 or more, and goes with repeat=1 and backends=('gymnasium',) only")
-        if (self.world.sticky or self.world.pool) and self.backends != ("gymnasium",):
-            raise ValueError("sticky actions and pooled frames are made by backends=('gymnasium',) only")
+        if self.vector < 0 or (self.vector and (self.repeat > 1 or self.painted)):
+            raise ValueError("vector must be 0 or more, and goes with repeat=1 and painted=False only")
+        if (self.world.sticky or self.world.pool) and self.painted:
+            raise ValueError("sticky actions and pooled frames go with painted=False only")
 
     @property
     def pipe(self) -> FramePipe:

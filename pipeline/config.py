@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from frmdn.agent.agent import AgentConfig
 from frmdn.agent.memory import MemoryConfig
@@ -67,7 +67,7 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RoundsConfig:
-    """How often to collect with the agent so far, train on what it met, and evolve again; docs/dreams.md."""
+    """How often to collect with the agent so far, train on what it met, and evolve again; docs/how-to/dreams.md."""
 
     count: int = 1  # rounds in all; the stages before `rounds` are the first
     episodes: int = 32  # that the agent plays in each further round
@@ -110,7 +110,6 @@ class RunConfig:
     agent: AgentConfig
     search: SearchConfig
     evaluate: EvaluateConfig
-    backend: Literal["auto", "envpool", "gymnasium"] = "auto"  # of collecting and evolving
     dream: DreamConfig = field(default_factory=DreamConfig)
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
     world: WorldConfig = field(default_factory=WorldConfig)  # how the environment is played, wherever it is

@@ -64,7 +64,7 @@ PRESETS: dict[str, Settings] = {
         },
         "evaluate": {"episodes": 16},
     },
-    # Half an hour on two cores: evolved in dreams only, in rounds; docs/dreams.md.
+    # Half an hour on two cores: evolved in dreams only, in rounds; docs/how-to/dreams.md.
     "quick-dream": {
         "collect": {"episodes": 96, "policy": "brownian", "max_steps": 500, "slots": 8},
         **QUICK_VISION,
@@ -183,8 +183,8 @@ WORLDS: dict[str, dict[str, Settings]] = {
     },
     "SuperMarioBros": {
         # Mario and his enemies are sixteen pixels wide: a plain VAE of 32 numbers loses them, and so does a short
-        # training or a KL that leaves them no room (docs/super-mario.md). With five to seven actions the controller has
-        # a thousand parameters, too many for a full covariance to be learnt in tens of generations.
+        # training or a KL that leaves them no room (docs/notes/super-mario.md). With five to seven actions the
+        # controller has a thousand parameters, too many for a full covariance to be learnt in tens of generations.
         "*": {"vision": {"latent": 64, "rarity": 0.5, "kl_floor": 2.5}, "search": {"diagonal": True}},
         "smoke": {"collect": {"max_steps": 60}, "search": {"stall_steps": 25, "max_steps": 60}},
         # Under forty minutes on two cores, of which the search takes the most.

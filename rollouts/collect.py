@@ -55,7 +55,6 @@ def collect(
     seed: int,
     workers: int,
     address: str | None = None,
-    backend: str = "auto",
     progress: Progress | None = None,
     policy_factory: PolicyFactory | None = None,
 ) -> list[EpisodeSummary]:
@@ -72,7 +71,6 @@ def collect(
         seed: the root seed.
         workers: processes; 0 runs in this one.
         address: of a Ray cluster, or None for one on this machine.
-        backend: "auto", "envpool" or "gymnasium".
         progress: called after each episode is safe on disk.
         policy_factory: replaces `config.policy`, e.g. by an agent.
 
@@ -95,7 +93,7 @@ def collect(
     store.check_disk(len(missing), min(config.max_steps or spec.max_steps, spec.max_steps), spec.frame_shape)
     slots = min(config.slots, -(-len(missing) // max(1, workers)))  # no worker owns slots that never get a job
     factory = policy_factory or partial(named_policy, config.policy)
-    make = partial(make_runner, spec, factory, slots, config.max_steps, backend, config.policy)
+    make = partial(make_runner, spec, factory, slots, config.max_steps, config.policy)
     done = config.episodes - len(missing)
     with open_pool(make, workers, address) as pool:
         for wave in wanted:
@@ -114,12 +112,10 @@ def named_policy(name: str, spec: EnvSpec, slots: int) -> Policy:
     return POLICIES[name](spec.action)
 
 
-def make_runner(
-    spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, backend: str, policy: str
-) -> Runner:
+def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, policy: str) -> Runner:
     """What a worker builds for itself: the environments, the policy and the encoding of finished episodes."""
-    world = make_slots(spec, slots, backend)
-    about = {"env": spec.id, "backend": world.backend, "policy": policy, **dict(spec.about)}
+    world = make_slots(spec, slots)
+    about = {"env": spec.id, "painter": world.painter, "policy": policy, **dict(spec.about)}
     return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
 
 

@@ -6,10 +6,12 @@ from .flowed import FlowedDistribution
 from .flows.autoregressive import Autoregressive
 from .flows.coupling import Coupling, SplineCoupling, couplings
 from .flows.flow import Chain, Flow, Identity, Inverse, Linear, Standardize
+from .flows.zuko import FromZuko, import_zuko
 from .heads import FactorizedHead, MixtureHead
 from .low_rank import LowRank
 from .mixture import GaussianMixture
 from .precision import Diagonal, Precision
+from .scale import Scale
 from .semi_tied import SemiTied
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "FactorizedMixture",
     "Flow",
     "FlowedDistribution",
+    "FromZuko",
     "GaussianMixture",
     "Identity",
     "Inverse",
@@ -29,11 +32,13 @@ __all__ = [
     "LowRank",
     "MixtureHead",
     "Precision",
+    "Scale",
     "SemiTied",
     "SplineCoupling",
     "Standardize",
     "couplings",
     "frmdn",
+    "import_zuko",
     "mdn",
     "rmdn",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -12,38 +13,51 @@ from .flows.coupling import couplings
 from .flows.flow import Identity
 from .heads import FactorizedHead
 from .networks import Recurrent
+from .scale import Scale
 
 RANK = 4
 TOLERANCE = 0.1  # by which numbers of parameters may differ and still count as equal
 
 
-def _factorized(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    return ConditionalDensity(Recurrent(inputs, hidden), FactorizedHead(hidden, outputs, components), Identity())
+def _factorized(inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any) -> ConditionalDensity:
+    head = FactorizedHead(hidden, outputs, components)
+    scales = (Scale(outputs), Scale(inputs)) if more.get("standardize", True) else (None, None)
+    return ConditionalDensity(Recurrent(inputs, hidden), head, Identity(), *scales)
 
 
-def _rmdn_low_rank(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    return rmdn(inputs, outputs, components, hidden, "low_rank", RANK)
+def _rmdn_low_rank(
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
+) -> ConditionalDensity:
+    return rmdn(inputs, outputs, components, hidden, "low_rank", RANK, **more)
 
 
-def _frmdn_diagonal(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    return frmdn(inputs, outputs, components, hidden, "diagonal")
+def _frmdn_diagonal(
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
+) -> ConditionalDensity:
+    return frmdn(inputs, outputs, components, hidden, "diagonal", **more)
 
 
-def _frmdn_semi_tied(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    return frmdn(inputs, outputs, components, hidden, "semi_tied")
+def _frmdn_semi_tied(
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
+) -> ConditionalDensity:
+    return frmdn(inputs, outputs, components, hidden, "semi_tied", **more)
 
 
-def _frmdn_low_rank(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    return frmdn(inputs, outputs, components, hidden, "low_rank", RANK)
+def _frmdn_low_rank(
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
+) -> ConditionalDensity:
+    return frmdn(inputs, outputs, components, hidden, "low_rank", RANK, **more)
 
 
-def _frmdn_spline(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
+def _frmdn_spline(inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any) -> ConditionalDensity:
     flow = couplings(outputs, kind="spline")
-    return frmdn(inputs, outputs, components, hidden, "diagonal", flow=flow)
+    return frmdn(inputs, outputs, components, hidden, "diagonal", flow=flow, **more)
 
 
-def _frmdn_conditional(inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
-    return frmdn(inputs, outputs, components, hidden, "diagonal", conditional=True)
+def _frmdn_conditional(
+    inputs: int, outputs: int, components: int = 5, hidden: int = 256, **more: Any
+) -> ConditionalDensity:
+    return frmdn(inputs, outputs, components, hidden, "diagonal", conditional=True, **more)
 
 
 MODELS: Mapping[str, Callable[..., ConditionalDensity]] = {
@@ -58,7 +72,9 @@ MODELS: Mapping[str, Callable[..., ConditionalDensity]] = {
 }
 
 
-def build(name: str, inputs: int, outputs: int, components: int = 5, hidden: int = 256) -> ConditionalDensity:
+def build(
+    name: str, inputs: int, outputs: int, components: int = 5, hidden: int = 256, standardize: bool = True
+) -> ConditionalDensity:
     """The model of that name, with as many parameters as RMDN within a tenth, initialised by torch's global generator.
 
     Args:
@@ -67,13 +83,15 @@ def build(name: str, inputs: int, outputs: int, components: int = 5, hidden: int
         outputs: D of the event.
         components: K.
         hidden: H of RMDN's LSTM; a model whose head or flow takes more has a smaller LSTM instead (`fair_hidden`).
+        standardize: scales for context and y, see `ConditionalDensity`.
 
     Raises:
         ValueError: there is no model of that name.
     """
     if name not in MODELS:
         raise ValueError(f"name must be one of {', '.join(MODELS)}, not {name!r}")
-    return MODELS[name](inputs, outputs, components, fair_hidden(name, inputs, outputs, components, hidden))
+    size = fair_hidden(name, inputs, outputs, components, hidden)
+    return MODELS[name](inputs, outputs, components, size, standardize=standardize)
 
 
 def fair_hidden(name: str, inputs: int, outputs: int, components: int, hidden: int) -> int:

@@ -64,7 +64,7 @@ class Directions(nn.Module):
     """U_k(h) = D_k(h)^1/2 V_k diag(g_k(h)): directions V_k [D,R] learned once, strengths g_k(h) said by the features.
 
     Against a factor that is all said by the features it has R and not R D outputs a component, costs a fraction, and
-    starts no worse than a diagonal and ends no worse, where the other stays above it (docs/density.md has the figures).
+    starts no worse than a diagonal and ends no worse, where the other stays above it (docs/notes/density.md).
     It starts with |V_kr| about 1/2: at 0 the gradients of V and g would vanish.
     """
 

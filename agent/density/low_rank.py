@@ -75,10 +75,20 @@ class LowRank(Precision):
 
     def variance(self) -> Tensor:
         """(1 - colsum W^2) / D, with W = L^-1 V^T and L L^T = S (Woodbury)."""
+        return (1 - self._narrowed().square().sum(-2)) * torch.exp(-self.log)
+
+    def variance_through(self, matrix: Tensor) -> Tensor:
+        """With P^-1 = D^-1/2 (I - W^T W) D^-1/2: the squares of M D^-1/2, less those of M D^-1/2 W^T."""
+        free = torch.exp(-self.log) @ matrix.square().mT
+        along = self._narrowed() * torch.exp(-0.5 * self.log).unsqueeze(-2)  # [*B,K,R,D]
+        matrix = matrix if matrix.ndim == 2 else matrix.unsqueeze(-3)
+        return free - (along @ matrix.mT).square().sum(-2)
+
+    def _narrowed(self) -> Tensor:
+        """W [*B,K,R,D]."""
         v = self._factor()
         root = torch.linalg.cholesky(_gram(v))
-        w = torch.linalg.solve_triangular(root, v, upper=False)
-        return (1 - w.square().sum(-2)) * torch.exp(-self.log)
+        return torch.linalg.solve_triangular(root, v, upper=False)
 
     def colour(self, normal: Tensor) -> Tensor:
         """c = n1 + V n2 has covariance I + V V^T, so D^-1/2 (I + V V^T)^-1 c has covariance P^-1 (Woodbury)."""

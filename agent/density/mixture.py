@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from .precision import Precision, take
+from .shapes import check_value
 
 
 class GaussianMixture(Distribution):
@@ -55,6 +56,7 @@ class GaussianMixture(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Natural logarithm of the joint density at value [*S,*B,D]: [*S,*B], nats per vector."""
+        check_value(value, self.batch_shape, self.event_shape[0])
         if self._validate_args:
             self._validate_sample(value)
         components = self.precision.log_density(value.unsqueeze(-2) - self.loc)
@@ -68,10 +70,7 @@ class GaussianMixture(Distribution):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Samples [*sample_shape,*B,D]; temperature tau > 0 divides the logits and multiplies the variances."""
-        shape = (*sample_shape, *self.batch_shape)
-        uniform = draw(torch.rand, (*shape, 1), self.logits, generator).squeeze(-1)
-        normal = draw(torch.randn, (*shape, 1, self.noise), self.loc, generator).squeeze(-2)
-        return self.sample_from(uniform, normal, temperature)
+        return self.sample_from(*self._random(sample_shape, generator), temperature)
 
     @property
     def noise(self) -> int:
@@ -84,11 +83,43 @@ class GaussianMixture(Distribution):
         The uniform one chooses the component (inverse CDF), the normal ones are drawn around its mean. A row depends on
         its own numbers alone, whoever drew them.
         """
-        check_temperature(temperature)
         with torch.no_grad():
-            component = choose(self.logits, uniform.unsqueeze(-1), temperature)
-            deviation = self.precision.select(component).colour(normal.unsqueeze(-2)) * temperature**0.5
-            return (take(self.loc, component) + deviation).squeeze(-2)
+            return self._made_of(uniform, normal, temperature)
+
+    def _made_of(self, uniform: Tensor, normal: Tensor, temperature: float) -> Tensor:
+        check_temperature(temperature)
+        component = choose(self.logits, uniform.unsqueeze(-1), temperature)
+        deviation = self.precision.select(component).colour(normal.unsqueeze(-2)) * temperature**0.5
+        return (take(self.loc, component) + deviation).squeeze(-2)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether `rsample` is there: with one component."""
+        return self.logits.shape[-1] == 1
+
+    def rsample(
+        self,
+        sample_shape: Sequence[int] = (),
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Samples [*sample_shape,*B,D] with a gradient for mean and precision: x = mean + P^-1/2 noise.
+
+        NotImplementedError for several components: which of them is drawn jumps, and a jump has no derivative.
+        """
+        if not self.has_rsample:
+            raise NotImplementedError(
+                f"a mixture of {self.logits.shape[-1]} components has no rsample: the choice of a component has no "
+                "derivative. Use components=1, or sample() and the gradient of log_prob (score function)"
+            )
+        return self._made_of(*self._random(sample_shape, generator), temperature)
+
+    def _random(self, sample_shape: Sequence[int], generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """The random numbers of samples: uniform [*S,*B] and normal [*S,*B,noise]."""
+        shape = (*sample_shape, *self.batch_shape)
+        uniform = draw(torch.rand, (*shape, 1), self.logits, generator).squeeze(-1)
+        return uniform, draw(torch.randn, (*shape, 1, self.noise), self.loc, generator).squeeze(-2)
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> GaussianMixture:
         """The same density for every row of a larger batch; no numbers are copied."""
@@ -112,6 +143,12 @@ class GaussianMixture(Distribution):
         weights = torch.softmax(self.logits, -1).unsqueeze(-1)
         between = (self.loc - self.mean.unsqueeze(-2)).square()
         return (weights * (self.precision.variance() + between)).sum(-2)
+
+    def variance_through(self, matrix: Tensor) -> Tensor:
+        """The variance of each dimension of M x [*B,E], for M [E,D], or [*B,E,D] if every row has its own."""
+        weights = torch.softmax(self.logits, -1).unsqueeze(-1)
+        between = ((self.loc - self.mean.unsqueeze(-2)) @ matrix.mT).square()
+        return (weights * (self.precision.variance_through(matrix) + between)).sum(-2)
 
     @property
     def mode(self) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .shapes import check_context
+
 State = tuple[Tensor, Tensor]  # hidden and cell, each [B,H]
 Activation = Callable[[], nn.Module]
 
@@ -93,6 +95,8 @@ class Feedforward(nn.Module):
         self.activation = activation()
 
     def forward(self, context: Tensor, state: None = None) -> tuple[Tensor, None]:
+        first = cast(nn.Linear, self.network[0])
+        check_context(context, first.in_features, first.weight, time=False)
         return self.activation(self.network(context)), None
 
 
@@ -115,6 +119,7 @@ class Recurrent(nn.Module):
 
     def forward(self, context: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Context [B,T,inputs] -> features [B,T,H] after each of the T inputs, and the last state."""
+        check_context(context, self.lstm.input_size, cast(Tensor, self.lstm.weight_hh_l0), time=True)
         hidden, cell = state or self.initial(len(context), context.device)
         features, (hidden, cell) = self.lstm(context, (hidden.unsqueeze(0), cell.unsqueeze(0)))
         return features, (hidden[0], cell[0])

@@ -41,6 +41,10 @@ class Precision(ABC):
         """The diagonal of P^-1, [*B,K,D]."""
 
     @abstractmethod
+    def variance_through(self, matrix: Tensor) -> Tensor:
+        """The diagonal of M P^-1 M^T [*B,K,E] for a matrix M [E,D], or [*B,E,D] if every row has its own."""
+
+    @abstractmethod
     def colour(self, normal: Tensor) -> Tensor:
         """Standard normal numbers [*,K,noise] -> numbers [*,K,D] of covariance P^-1."""
 
@@ -92,6 +96,9 @@ class Diagonal(Precision):
 
     def variance(self) -> Tensor:
         return torch.exp(-self.log)
+
+    def variance_through(self, matrix: Tensor) -> Tensor:
+        return self.variance() @ matrix.square().mT
 
     def colour(self, normal: Tensor) -> Tensor:
         return normal * torch.exp(-0.5 * self.log)

@@ -44,10 +44,15 @@ class SemiTied(Precision):
 
     def variance(self) -> Tensor:
         """diag(U^-T D^-1 U^-1): squares of the rows of U^-T, weighted."""
-        inverse = self.flow.inverse(
-            torch.eye(self.event, dtype=self.diagonal.log.dtype, device=self.diagonal.log.device)
-        )
-        return self.diagonal.variance() @ inverse.square()
+        return self.diagonal.variance() @ self._columns().square()
+
+    def variance_through(self, matrix: Tensor) -> Tensor:
+        return self.diagonal.variance_through(matrix @ self._columns().mT)
+
+    def _columns(self) -> Tensor:
+        """U^-1, whose columns are the rows of U^-T: [D,D]."""
+        log = self.diagonal.log
+        return self.flow.inverse(torch.eye(self.event, dtype=log.dtype, device=log.device))
 
     def colour(self, normal: Tensor) -> Tensor:
         return self.flow.inverse(self.diagonal.colour(normal))

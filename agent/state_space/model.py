@@ -64,7 +64,7 @@ class StateSpace(nn.Module):
 
     Deep Variational Bayes Filter (Karl et al. 2017, equations 5 to 12): the transition is a fixed part of generation
     and of recognition alike, and only the noise is inferred, so that a reconstruction has to pass through it.
-    Variants differ in transition and in q(w | x, u); `docs/state-space.md` derives the bound of each.
+    Variants differ in transition and in q(w | x, u); `docs/explanation/state-space.md` derives the bound of each.
     """
 
     def __init__(self, config: StateSpaceConfig) -> None:

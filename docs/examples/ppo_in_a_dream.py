@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from frmdn.agent.agent import Agent, select_features
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.dream import DreamEnv
-from frmdn.pipeline.dreams.worlds import dream_slots, official
+from frmdn.pipeline.dreams.worlds import dream_slots
 from frmdn.pipeline.session import Session, open_session
 
 
@@ -83,7 +83,7 @@ def train(env: VecEnv, steps: int, seed: int = 0) -> PPO:
 @torch.inference_mode()
 def play(session: Session, agent: Agent, model: PPO, seeds: Sequence[int], max_steps: int | None = None) -> list[float]:
     """Returns of real episodes: the run's vision and memory see and remember, PPO's policy decides."""
-    spec, returns = official(session), []
+    spec, returns = session.official, []
     env = spec.make()
     for seed in seeds:
         state, (frame, _), total = agent.initial(1), env.reset(seed=seed), 0.0

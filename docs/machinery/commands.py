@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import html
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,8 @@ def options(command: argparse.ArgumentParser) -> Iterator[str]:
             yield f"{(group.title or '').capitalize()}:\n"
         yield "| option | what it does |\n|---|---|"
         for action in shown:
-            yield f"| `{_cell(formatter._format_action_invocation(action))}` | {_cell(_help(command, action))} |"
+            option = formatter._format_action_invocation(action)
+            yield f"| <code>{_cell(option)}</code> | {_cell(_help(command, action))} |"
         yield ""
 
 
@@ -56,8 +58,8 @@ def _is_other(action: argparse.Action) -> bool:
 
 def _help(command: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = command._get_formatter()._expand_help(action) if action.help else ""
-    return text + (" **required**" if action.required else "")
+    return text + (" (required)" if action.required else "")
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return html.escape(text).replace("|", "&#124;").replace("*", "&#42;").replace("\n", " ")

@@ -11,6 +11,11 @@ from latex2mathml.converter import convert
 # What pymdownx.arithmatex leaves of $...$ and $$...$$.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 BLOCK = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
+# What browsers space otherwise than TeX: names of functions stand close to what follows, bars stand apart from it.
+NAMED = re.compile(r"<mi>(log|exp|tanh)</mi>(?!<mo[^>]*>&#x00028;|<mrow><mo[^>]*>&#x00028;)")
+BAR = '<mo stretchy="false">&#x0007C;</mo>'
+CLOSE_BAR = '<mo stretchy="false" lspace="0.1em" rspace="0.1em">&#x0007C;</mo>'
+UNKNOWN = re.compile(r"<m[oi]>(\\[a-zA-Z]+|&(?=<))")  # a command, or an alignment, that is left as it stood
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -26,7 +31,7 @@ def mathml(escaped: str, display: str) -> str:
         made: str = convert(tex, display=display)
     except Exception as error:
         raise ValueError(f"formula {tex!r} is no TeX that latex2mathml reads: {error}") from error
-    unknown = re.search(r"<m[oi]>\\\\?[a-zA-Z]+", made)
+    unknown = UNKNOWN.search(made)
     if unknown:
-        raise ValueError(f"formula {tex!r} holds a command that latex2mathml does not know: {unknown[0]}")
-    return made
+        raise ValueError(f"formula {tex!r} holds what latex2mathml does not know: {unknown[0]}")
+    return NAMED.sub(r'<mi>\1</mi><mspace width="0.17em"/>', made).replace(BAR, CLOSE_BAR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import inspect
 import json
 import re
@@ -40,7 +41,7 @@ def table(owner: type, shown: list[Field[Any]]) -> Iterator[str]:
     yield "| setting | type | default | what it is |\n|---|---|---|---|"
     for item in shown:
         kind, comment = source[item.name]
-        yield "| " + " | ".join((f"`{item.name}`", f"`{_cell(kind)}`", _default(item), _cell(comment))) + " |"
+        yield "| " + " | ".join((f"`{item.name}`", _code(kind), _default(item), _cell(comment))) + " |"
     yield ""
 
 
@@ -58,6 +59,10 @@ def _default(item: Field[Any]) -> str:
     if item.default is MISSING:
         return ""
     return f"`{json.dumps(item.default)}`"
+
+
+def _code(text: str) -> str:
+    return f"<code>{html.escape(text).replace('|', '&#124;')}</code>"
 
 
 def _cell(text: str) -> str:

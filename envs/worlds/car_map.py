@@ -42,21 +42,31 @@ class CarMap:
         self._colours: tuple[Any, ...] = ()
         self._levels: list[Frames] = []
         self._dirty = (0, 0, 0, 0)
-        self._quads: NDArray[np.int32] = np.empty((0, 4, 2), np.int32)
+        self._quads = self._inner = np.empty((0, 4, 2), np.int32)
 
     def begin(self, quads: Quads, colours: Sequence[Any], field: Any, grass: Any) -> None:
         """Paint the stretches of a track in their order, each in its colour, on a field of two greens."""
         self._restore(tuple(field), tuple(grass))
-        self._quads = self._corners(quads)
-        finest = self._levels[0]
-        for quad, colour in zip(self._quads, colours, strict=True):
-            cv2.fillConvexPoly(finest, quad, self._colour(colour), cv2.LINE_AA, SHIFT)
+        kerbs = np.array([isinstance(colour, tuple) for colour in colours])[:, None]  # tiles have arrays, which change
+        self._quads = self._corners(quads, SWELL, np.where(kerbs, SWELL, SWELL / 2), 0.0)
+        self._inner = self._corners(quads, 2 * SWELL, SWELL, SWELL)
+        finest, shades = self._levels[0], self._shades(colours)
+        before: tuple[NDArray[np.int32], tuple[int, ...]] | None = None  # a tile under the swollen end of the next
+        for quad, inner, shade, kerb in zip(self._quads, self._inner, shades, kerbs[:, 0].tolist(), strict=True):
+            cv2.fillConvexPoly(finest, quad, shade, cv2.LINE_AA, SHIFT)
+            if before is not None:
+                cv2.fillConvexPoly(finest, before[0], before[1], cv2.LINE_AA, SHIFT)
+            before = None if kerb else (inner, shade)
         self._dirty = self._bounds()
         self._coarsen()
 
     def recolour(self, index: int, colour: Any) -> None:
-        """Paint one stretch anew. The coarse levels keep the old colour: they serve less than a second."""
-        cv2.fillConvexPoly(self._levels[0], self._quads[index], self._colour(colour), cv2.LINE_AA, SHIFT)
+        """Paint one stretch anew, but for the edges that it shares with the grass.
+
+        The coarse levels keep the old colour: they serve less than a second.
+        """
+        (shade,) = self._shades([colour])
+        cv2.fillConvexPoly(self._levels[0], self._inner[index], shade, cv2.LINE_AA, SHIFT)
 
     def level(self, resolution: float) -> tuple[Frames, float]:
         """The level for a camera with `resolution` pixels for a unit of the world, and the level's own resolution."""
@@ -68,26 +78,28 @@ class CarMap:
         """Bare grass on all levels, as cheaply as can be: where the last track was, unless the colours are new."""
         if self._colours != (field, grass):
             self._colours = (field, grass)
-            self._grass = _pyramid(self._colour(field), self._colour(grass))
+            self._grass = _pyramid(*self._shades([field, grass]))
             self._levels = [level.copy() for level in self._grass]
         for index, (level, bare) in enumerate(zip(self._levels, self._grass, strict=True)):
             left, top, right, bottom = (edge >> index for edge in self._dirty)
             level[top:bottom, left:right] = bare[top:bottom, left:right]
 
-    def _colour(self, colour: Any) -> tuple[int, ...]:
-        """Red, green, blue and the fourth byte, cut to whole numbers as the official painter does, then toned."""
-        return (*(int(self._tones[int(part)]) for part in colour), 255)
+    def _shades(self, colours: Sequence[Any]) -> list[tuple[int, ...]]:
+        """Red, green, blue and the fourth byte of each, cut to whole numbers as officially, then toned."""
+        toned = self._tones[np.array(colours).astype(np.uint8)]
+        return [(*shade, 255) for shade in toned.tolist()]
 
-    def _corners(self, quads: Quads) -> NDArray[np.int32]:
-        """Corners in 1/64 pixel, drawn in on both sides by as much as OpenCV's edges swell.
+    def _corners(self, quads: Quads, sides: float, near: Any, far: Any) -> NDArray[np.int32]:
+        """Corners in 1/64 pixel, with the sides and the ends of all stretches drawn in by so many pixels.
 
-        The near end stays half swollen, over the far end of the stretch before: no grass shows in the joint.
+        OpenCV's smooth edges swell, by which a joint is covered without a gap; sides have to be drawn in for it.
         """
         pixels = (quads + self._extent) * self.scale - 0.5  # OpenCV's whole numbers are the middles of pixels
         left, right, near_right, near_left = np.moveaxis(pixels, 1, 0)
-        far, near = _unit(right - left) * SWELL, _unit(near_right - near_left) * SWELL
-        along = _unit(left + right - near_left - near_right) * SWELL / 2
-        drawn = [left + far, right - far, near_right - near + along, near_left + near + along]
+        over, back = _inwards(right - left, sides), _inwards(near_right - near_left, sides)
+        along = _unit(left + right - near_left - near_right)
+        front, rear = along * far, along * near
+        drawn = [left + over - front, right - over - front, near_right - back + rear, near_left + back + rear]
         return np.round(np.stack(drawn, 1) * 2**SHIFT).astype(np.int32)
 
     def _bounds(self) -> tuple[int, int, int, int]:
@@ -125,6 +137,11 @@ def _pyramid(field: tuple[int, ...], grass: tuple[int, ...]) -> list[Frames]:
 def _half(picture: Frames) -> Frames:
     height, width = picture.shape[:2]
     return cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _inwards(across: NDArray[np.float64], length: float) -> NDArray[np.float64]:
+    """Vectors f64[n,2] of this length in the direction of `across`, but never more than a third of it."""
+    return _unit(across) * np.minimum(length, np.linalg.norm(across, axis=-1, keepdims=True) / 3)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

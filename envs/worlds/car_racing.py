@@ -21,5 +21,5 @@ def car_racing_spec(repeat: int = 1) -> EnvSpec:
         max_steps=math.ceil(LIMIT / repeat),
         repeat=repeat,
         idle_reward=-0.1 * repeat,
-        backends=("painted", "envpool", "gymnasium"),
+        painted=True,
     )

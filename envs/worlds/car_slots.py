@@ -21,7 +21,7 @@ LOOKS = (1, 25, 75)  # steps after which the two are compared: zoomed out, half 
 class CarSlots(Slots):
     """One `CarWorld` for each slot, reused between episodes: each CarRacing that is made anew leaks memory."""
 
-    backend = "painted"
+    painter = "ours"
 
     def __init__(self, spec: EnvSpec, slots: int) -> None:
         super().__init__(spec, slots)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..density.names import COMPARED, DATA, MODELS, SLIDES
+from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES
 from .options import add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
@@ -25,6 +25,9 @@ DATA_HELP = """data:
                  of scikit-learn (pip install 'frmdn[images]')
   latents        --path a run folder: what its vision sees, as posterior samples (latents-sampled) and as
                  means (latents-mean)
+  FILE           a series of your own, in any units: .csv, .parquet (pip install 'frmdn[parquet]'), .npy [time, columns]
+                 or .npz (one array for each sequence; or one and `lengths`). Columns of arrays are named 0, 1, 2 ...
+                 What is modelled: p(target row | target rows before, context columns up to this row)
 """
 COMPARE = (
     DATA_HELP
@@ -55,6 +58,7 @@ Leaves model.safetensors, model.json, result.json and history.jsonl in DIR. Call
 
 examples:
   frmdn density fit --data speech --path recordings --model frmdn-conditional --budget 3600 --out runs/voice
+  frmdn density fit --data power.csv --target load price --context hour holiday --budget 300 --out runs/power
   frmdn density fit --data latents-mean --path runs/car --model rmdn --steps 2000 --out runs/dream-density
 """
 )
@@ -63,10 +67,13 @@ SAMPLE = """what comes out:
   images         a PNG of --count pictures under as many real ones
   inverse-sine   a PNG of the density over the data
   latents-*      a PNG: an episode as recorded, and dreamed on with the same actions (needs the run folder)
+  a file's       --count ways in which a held-out sequence might go on, --length rows each, beside how it went: a PNG,
+                 or their numbers in the file's units as .csv or .npz (needs the file)
 
 examples:
   frmdn density sample --run runs/voice --out voice.wav --seconds 4 --temperature 0.8
   frmdn density sample --run results/density/images/frmdn-spline/seed-0 --out digits.png
+  frmdn density sample --run runs/power --out power.csv --count 100 --length 48
 """
 
 
@@ -92,7 +99,7 @@ def _add_compare(commands: Any) -> argparse.ArgumentParser:
         epilog=COMPARE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    compare.add_argument("--data", choices=COMPARED, required=True, metavar="DATA", help=", ".join(COMPARED))
+    _add_data(compare, COMPARED)
     compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + SLIDES, help="default: all of them")
     compare.add_argument("--seeds", type=whole, default=5, metavar="N", help="runs of each model (default: 5)")
     _add_training(compare)
@@ -107,7 +114,7 @@ def _add_fit(commands: Any) -> argparse.ArgumentParser:
         epilog=FIT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    fit.add_argument("--data", choices=(*DATA[:3], *DATA[4:]), required=True, metavar="DATA", help="see below")
+    _add_data(fit, (*DATA[:3], *DATA[4:]))
     fit.add_argument("--model", choices=MODELS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
     fit.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (default: 0)")
     _add_training(fit)
@@ -123,10 +130,13 @@ def _add_sample(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sample.add_argument("--run", type=Path, required=True, metavar="DIR", help="a folder that `fit` or `compare` made")
-    sample.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .wav or .png to write")
+    sample.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write; see below")
     sample.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="below 1: tamer (default: 1)")
     sample.add_argument("--seconds", type=positive, default=3.0, metavar="S", help="of speech (default: 3)")
-    sample.add_argument("--count", type=whole, default=12, metavar="N", help="of pictures (default: 12)")
+    sample.add_argument(
+        "--count", type=whole, default=12, metavar="N", help="of pictures or continuations (default: 12)"
+    )
+    sample.add_argument("--length", type=whole, metavar="N", help="rows of a continuation (default: up to 100)")
     sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
     return sample
 
@@ -149,6 +159,37 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     add_set(command, "KEY=VALUE", "change one setting under model or recipe of run.json, e.g. recipe.clip=0.5")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     command.add_argument("--json", action="store_true", help="print the results as JSON on stdout, all else on stderr")
+
+
+def _add_data(command: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
+    def data(text: str) -> str:
+        if text not in names and Path(text).suffix.lower() not in FILES:
+            raise argparse.ArgumentTypeError(
+                f"must be one of {', '.join(names)}, or a file that ends with {', '.join(FILES)}, not {text!r}"
+            )
+        return text
+
+    listed = ", ".join(names)
+    command.add_argument("--data", type=data, required=True, metavar="DATA", help=f"{listed}, or a file; see below")
+    file = command.add_argument_group("a file of your own")
+    file.add_argument("--target", nargs="+", default=[], metavar="COL", help="columns to model (default: all others)")
+    file.add_argument(
+        "--context", nargs="+", default=[], metavar="COL", help="columns known beforehand (default: none)"
+    )
+    file.add_argument("--sequence", metavar="COL", help="column of csv or parquet that names the sequence of a row")
+    file.add_argument(
+        "--held-out",
+        type=positive,
+        default=0.1,
+        metavar="SHARE",
+        help="for validation, and again for the test: whole sequences if there are enough, or the end (default: 0.1)",
+    )
+    file.add_argument(
+        "--missing",
+        choices=("refuse", "skip"),
+        default="refuse",
+        help="skip: rows with a missing number are not measured (default: refuse)",
+    )
 
 
 def _models() -> str:

@@ -25,7 +25,7 @@ examples:
   frmdn run --preset quick --out runs/rmdn --memory rmdn --seed 3
   frmdn run --preset quick --out runs/wide --set search.population=64 --set memory.hidden=512
   frmdn run --out runs/car --ray-address auto         on a Ray cluster that is already there
-  frmdn run --preset quick-dream --out runs/dreamt    evolved in dreams only, in rounds; docs/dreams.md
+  frmdn run --preset quick-dream --out runs/dreamt    evolved in dreams only, in rounds; docs/how-to/dreams.md
 
 Kill it anywhere and call the same command again: it goes on after the last finished episode, checkpoint or generation.
 All settings of a run stand in its config.json; --set takes any of them as section.key=value.
@@ -44,9 +44,6 @@ def add_run(commands: Any) -> None:
     command.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
     densities = ("frmdn", "rmdn")
     command.add_argument("--memory", choices=densities, dest="memory.density", help="with or without a flow")
-    command.add_argument(
-        "--backend", choices=("auto", "envpool", "gymnasium"), help="plays the training episodes (default: auto)"
-    )
     command.add_argument(
         "--rounds", type=whole, metavar="N", dest="rounds.count", help="collect, train on and evolve so often"
     )

@@ -40,7 +40,8 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
     words = assignments(options)
     if options.command != "run":
         return _override(workspace.read_config(), words)
-    words += [f"{key}={getattr(options, key)}" for key in ("seed", "backend") if getattr(options, key) is not None]
+    if options.seed is not None:
+        words.append(f"seed={options.seed}")
     if exists and options.preset is None:
         stored = workspace.read_config()
         if options.env in (None, stored["env"]):

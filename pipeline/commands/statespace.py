@@ -25,7 +25,8 @@ It collects trajectories of Pendulum-v1 under Ornstein-Uhlenbeck torques, trains
 test trajectories what it generates from the first observation and the controls alone: with all noise at its centre
 (generation_mae) and with noise drawn (generation_mae_sampled). The folder gets config.json, result.json,
 training.png and one folder a seed with weights, history and plots. Kill it anywhere and call it again: it goes on.
-The densities' nats may be below or above 0; the KL may not, in expectation. docs/state-space.md derives the bounds.
+The densities' nats may be below or above 0; the KL may not, in expectation.
+docs/explanation/state-space.md derives the bounds.
 """
 
 

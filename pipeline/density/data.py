@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from frmdn.rollouts.sources import Source
+
+from .names import FILES
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How a file of one's own is read."""
+
+    target: list[str] = field(default_factory=list)  # columns to model; none: all that have no other part
+    context: list[str] = field(default_factory=list)  # columns that are known beforehand
+    sequence: str | None = None  # the column that tells sequences apart
+    held_out: float = 0.1  # share of validation, and again of test
+    missing: str = "refuse"  # or "skip": rows with a missing number are not measured
 
 
 @dataclass(frozen=True)
 class Data:
     """Which data: what a folder of results remembers of it."""
 
-    name: str  # inverse-sine, speech, images, latents-sampled or latents-mean
+    name: str  # inverse-sine, speech, images, latents-sampled, latents-mean, or a file's
     path: str | None = None
     protocol: str | None = None  # of speech
+    columns: Columns | None = None  # of a file
+
+    def settings(self) -> dict[str, Any]:
+        """As a run folder keeps it; folders without a file have nothing to say of columns."""
+        return {key: value for key, value in asdict(self).items() if key != "columns" or value is not None}
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> Data:
+        columns = settings.get("columns")
+        return cls(**{**settings, "columns": Columns(**columns) if columns else None})
 
 
-def choose(name: str, path: Path | None, protocol: str) -> list[Data]:
+def choose(name: str, path: Path | None, protocol: str, columns: Columns | None = None) -> list[Data]:
     """The data sets behind a --data: `latents` stands for two. ValueError where the path is missing or in vain."""
+    if Path(name).suffix.lower() in FILES:
+        if path is not None:
+            raise ValueError(f"--data {name} is the file itself: leave --path out")
+        return [Data(Path(name).name, str(Path(name).resolve()), None, columns or Columns())]
+    if columns not in (None, Columns()):
+        raise ValueError(f"--target, --context, --sequence, --held-out and --missing are for a file, not for {name}")
     if name == "inverse-sine":
         if path is not None:
             raise ValueError("inverse-sine makes its own points: leave --path out")
@@ -35,6 +65,13 @@ def choose(name: str, path: Path | None, protocol: str) -> list[Data]:
 
 def open_source(data: Data, progress: Callable[[int, int], None] | None = None) -> Source:
     """Read the data; ValueError names a missing or damaged file, MissingExtra a missing package."""
+    if data.columns is not None and data.path is not None:
+        from frmdn.rollouts.sources.series import series
+        from frmdn.rollouts.sources.tables import Choice
+
+        columns = data.columns
+        choice = Choice(columns.target, columns.context, columns.sequence)
+        return series(data.path, choice, columns.held_out, columns.missing == "skip")
     if data.name == "inverse-sine":
         from frmdn.rollouts.sources.toy import inverse_sine
 

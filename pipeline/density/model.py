@@ -44,7 +44,7 @@ class NextStep(nn.Module):
         """Mean negative log density per dimension of the targets that are there; padding counts for nothing."""
         distribution, _ = self.density(batch.context)
         log_prob = torch.where(batch.mask, distribution.log_prob(batch.target), 0.0)
-        count = batch.mask.sum() * self.config.outputs
+        count = batch.mask.sum().clamp_min(1) * self.config.outputs  # a segment may be one gap
         total = -log_prob.sum() / count
         jacobian = torch.where(batch.mask, batch.log_jacobian, 0.0).sum() / count
         return Loss(total, {"nll_per_dim": (total - jacobian).detach()})
@@ -71,4 +71,4 @@ def _density(config: ModelConfig) -> Any:
         return SquaredError(config.inputs, config.outputs)
     if config.model == "mdn":
         return slides_mdn(config.inputs, config.outputs)
-    return build(config.model, config.inputs, config.outputs, config.components, config.hidden)
+    return build(config.model, config.inputs, config.outputs, config.components, config.hidden, standardize=False)

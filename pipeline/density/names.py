@@ -12,4 +12,5 @@ MODELS = (
     "frmdn-spline",
     "frmdn-conditional",
 )
+FILES = (".npy", ".npz", ".csv", ".parquet")  # a file of one's own, instead of a name of DATA
 SLIDES = ("squared-error", "mdn")  # of inverse-sine only

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from frmdn.rollouts.sources import Source
+from frmdn.rollouts.sources.series import SeriesScale
 
 from ..drawing.figures import INK, SOFT, Curve, band, drawn, focus, panels, picture_rows, say, to_png
 from ..files import History, write_bytes
+from .continued import continuations, continued
 from .pictures import spectrograms, toy_densities
 from .results import BASELINE
 from .run import open_run
@@ -88,6 +90,9 @@ def samples(folder: Path, source: Source, record: Mapping[str, Any]) -> Figure |
         sounds = [("recorded", _joined(source))]
         sounds += [(name, source.scale.native(generate(m, 1, FRAMES, Draw()))[0]) for name, m in models.items()]
         return spectrograms(sounds, source.scale.rate)
+    if isinstance(source.scale, SeriesScale):
+        made = {name: continued(model, source, Draw().generator("continue")) for name, model in models.items()}
+        return continuations(source.scale, made)
     return None
 
 

@@ -83,7 +83,12 @@ class Run:
         self.history = History(folder / "history.jsonl", "check")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         about = {"scale": asdict(source.scale), "about": dict(source.about)}
-        settle(folder / "run.json", to_json(plan) | about, MAKER, hint=", or the same settings as then")
+        settle(
+            folder / "run.json",
+            to_json(plan) | {"data": plan.data.settings()} | about,
+            MAKER,
+            hint=", or the same settings as then",
+        )
 
     @property
     def result(self) -> dict[str, Any] | None:

@@ -68,7 +68,11 @@ def dream(model: NextStep, context: Tensor, warm: int, draw: Draw) -> Tensor:
 def write_sample(options: argparse.Namespace) -> str:
     """Carry out `frmdn density sample`; returns one line for people."""
     settings, model = open_run(options.run)
-    data, draw = Data(**settings["data"]), Draw(options.temperature, options.seed)
+    data, draw = Data.of_settings(settings["data"]), Draw(options.temperature, options.seed)
+    if data.columns is not None:
+        from .continued import write_continued
+
+        return write_continued(options, open_source(data), model, draw.generator("continue"))
     suffix = SUFFIX.get(data.name, ".png")
     if options.out.suffix.lower() != suffix:
         raise ValueError(f"--out {options.out} must end with {suffix}: that is what {data.name} gives")

@@ -14,7 +14,7 @@ from frmdn.rollouts.sources import SegmentBatches, Source
 from ..commands.options import assignments
 from ..progress import Progress
 from ..workspace import Workspace
-from .data import Data, choose, open_source
+from .data import Columns, Data, choose, open_source
 from .model import config_for
 from .names import MODELS, SLIDES
 from .results import COLUMNS, read_results, rows, store, summarise
@@ -25,7 +25,7 @@ from .schedule import slides_recipe
 def compare(options: argparse.Namespace) -> int:
     """Every model with every seed on every data set behind --data; what is done already stays."""
     choose_settings(assignments(options))  # a mistake is better known before the folder is there
-    chosen = choose(options.data, options.path, options.protocol)
+    chosen = choose(options.data, options.path, options.protocol, _columns(options))
     models = list(dict.fromkeys(options.models or MODELS + (SLIDES if options.data == "inverse-sine" else ())))
     path = options.out / "density.json"
     read_results(path)  # a damaged file is better known before an hour of work than after it
@@ -92,7 +92,7 @@ def _gather(options: argparse.Namespace, source: Source, runs: Mapping[tuple[str
 def fit(options: argparse.Namespace) -> int:
     """One model, kept in its folder."""
     choose_settings(assignments(options))
-    (data,) = choose(options.data, options.path, options.protocol)
+    (data,) = choose(options.data, options.path, options.protocol, _columns(options))
     with Workspace(options.out).lock():
         progress = Progress(options.out / "log.txt")
         source = _open(data, progress)
@@ -128,6 +128,10 @@ def _open(data: Data, progress: Progress) -> Source:
         source = open_source(data, lambda done, total: task.update(done, total))
     progress.line(f"{data.name}: {', '.join(f'{key} {value}' for key, value in source.about.items())}")
     return source
+
+
+def _columns(options: argparse.Namespace) -> Columns:
+    return Columns(options.target, options.context, options.sequence, options.held_out, options.missing)
 
 
 def _plan(options: argparse.Namespace, data: Data, source: Source, model: str, seed: int) -> Plan:

@@ -131,7 +131,7 @@ def film_agent(session: Session, shot: Shot) -> Film:
 def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
     """A new real episode of the run's agent, as long as the film."""
     runner = Runner(
-        make_slots(session.official, 1, "gymnasium"),
+        make_slots(session.official, 1, official=True),
         AgentPolicy(agent, SLOTS, session.theta(agent)),
         max_steps=shot.warmup + shot.steps,
         record=lambda episode: episode,

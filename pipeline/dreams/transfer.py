@@ -43,7 +43,6 @@ class TransferPlan:
     dreams: int = 8  # dreamt ones of each controller at each temperature
     temperatures: tuple[float, ...] = (0.1, 0.5, 1.0, 1.15, 1.3)
     dream_steps: int | None = None  # of a dream that does not end by itself; None: as in reality
-    backend: str | None = None  # that plays reality; None: the run's own
 
     def __post_init__(self) -> None:
         for name, least in (("controllers", 3), ("episodes", 1), ("dreams", 1)):
@@ -69,8 +68,8 @@ def play_for_real(
     calls ask for.
     """
     seeds = episode_seeds(session.config.seed, "transfer", plan.episodes)
-    backend, spec = plan.backend or session.config.backend, session.official
-    log = _log(session, spec, backend)
+    spec = session.official
+    log = _log(session, spec)
     names = [hashlib.sha256(one.theta.tobytes()).hexdigest()[:16] for one in chosen]
     returns = {(line["theta"], line["seed"]): line["total"] for line in log.cut(len(log.read()))}
     jobs = [
@@ -81,7 +80,7 @@ def play_for_real(
     ]
     total, lines = len(chosen) * len(seeds), len(returns)
     report(total - len(jobs), total, "")
-    make, machine = partial(_real_runner, spec, agent, backend), session.machine
+    make, machine = partial(_real_runner, spec, agent), session.machine
     if jobs:
         with open_pool(make, machine.workers, machine.address) as pool:
             for count, outcome in enumerate(pool.run(jobs), start=1):
@@ -93,15 +92,15 @@ def play_for_real(
     return np.array([[returns[name, seed] for seed in seeds] for name in names])
 
 
-def _log(session: Session, spec: EnvSpec, backend: str) -> History:
+def _log(session: Session, spec: EnvSpec) -> History:
     """The real episodes of this world, played through this vision and memory."""
     made = session.workspace.inputs("evolve")
-    key = digest({"env": spec.id, "max_steps": spec.max_steps, "backend": backend, "made": made})[:8]
+    key = digest({"env": spec.id, "max_steps": spec.max_steps, "made": made})[:8]
     return History(session.workspace.root / "dream" / f"real-{key}.jsonl", "line")
 
 
-def _real_runner(spec: EnvSpec, agent: Agent, backend: str) -> Runner:
-    return Runner(make_slots(spec, REAL_SLOTS, backend), AgentPolicy(agent, REAL_SLOTS))
+def _real_runner(spec: EnvSpec, agent: Agent) -> Runner:
+    return Runner(make_slots(spec, REAL_SLOTS), AgentPolicy(agent, REAL_SLOTS))
 
 
 def play_in_dreams(

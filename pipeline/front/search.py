@@ -75,7 +75,7 @@ def evolve(
         raise ValueError("dreams=True needs a run, whose latents dreams begin at: give frmdn.open(folder)")
     spec, config, root = world_of(world), search or SearchConfig(), seed or 0
     seeds = episode_seeds(root, "validate", config.validate_episodes)
-    with open_pool(partial(search_runner, spec, who, config, "auto"), workers) as pool:
+    with open_pool(partial(search_runner, spec, who, config), workers) as pool:
         return _search(who, spec, config, Searched(RealFitness(pool), None, seeds), root, None)
 
 
@@ -93,7 +93,7 @@ def _of_run(
         config = replace(config, seed=seed)
     session = replace(session, config=config, machine=Machine(workers))
     spec = session.spec if world is None else world_of(world)
-    make = partial(search_runner, spec, agent, config.search, config.backend)
+    make = partial(search_runner, spec, agent, config.search)
     with searched(session, agent, make, session.dreams if dreams is None else dreams) as where:
         return _search(agent, spec, config.search, where, session.seed, session.start(agent))
 

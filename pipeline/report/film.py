@@ -41,7 +41,7 @@ class Listener:
     """A world of one slot that keeps what it tells of its episode after each step."""
 
     def __init__(self, world: SlotEnv) -> None:
-        self.world, self.spec, self.slots, self.backend = world, world.spec, world.slots, world.backend
+        self.world, self.spec, self.slots, self.painter = world, world.spec, world.slots, world.painter
         self.told: list[dict[str, float]] = []
 
     def start(self, slot: int, seed: int) -> NDArray[np.uint8]:
@@ -69,7 +69,7 @@ def record_agent(
     theta f32[N] are the controller's parameters. `max_steps` ends the episode early; None: the environment's limit.
     """
     watcher = Watcher(agent, np.asarray(theta, np.float32))
-    world = Listener(make_slots(spec, 1, "gymnasium"))
+    world = Listener(make_slots(spec, 1, official=True))
     runner = Runner(world, watcher, max_steps=max_steps, record=lambda episode: episode)
     try:
         (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])

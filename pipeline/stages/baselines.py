@@ -72,7 +72,7 @@ def _baseline_clock(session: Session, folder: Path) -> StageClock:
     """A rival depends on the trained vision and on the search; what belongs to other ones is removed."""
     inputs: Mapping[str, Any] = {"vision": session.workspace.inputs("evolve")["vision"]}
     plain = session.workspace.read_config()
-    keys = ("env", "world", "seed", "backend", "agent", "search", "memory")
+    keys = ("env", "world", "seed", "agent", "search", "memory")
     fingerprint = digest({key: plain[key] for key in keys})
     begun = folder / "begun.json"
     record = read_json(begun) if begun.exists() else None

@@ -39,7 +39,6 @@ def run_collect(session: Session, work: Work) -> Result:
         seed=session.seed,
         workers=machine.workers,
         address=machine.address,
-        backend=config.backend,
         progress=progress,
         policy_factory=_explorer(session),
     )

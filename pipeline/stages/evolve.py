@@ -61,7 +61,7 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
         return max(1e-9, (config.seconds or math.inf) - work.clock.seconds)
 
     limited = config if config.seconds is None else replace(config, seconds=remaining())
-    make = partial(search_runner, session.spec, agent, config, session.config.backend)
+    make = partial(search_runner, session.spec, agent, config)
     with searched(session, agent, make, dreams) as world:
         evolve(
             world.fitness,
@@ -80,8 +80,8 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
     return evolution
 
 
-def search_runner(spec: EnvSpec, agent: Agent, config: SearchConfig, backend: str) -> Runner:
+def search_runner(spec: EnvSpec, agent: Agent, config: SearchConfig) -> Runner:
     """What a worker of the search builds for itself."""
     stall = None if config.stall_steps is None else StallRule(config.stall_steps, spec.idle_reward)
-    world = make_slots(spec, config.slots, backend)
+    world = make_slots(spec, config.slots)
     return Runner(world, AgentPolicy(agent, config.slots), max_steps=config.max_steps, stall=stall)

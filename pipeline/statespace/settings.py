@@ -71,7 +71,7 @@ class StateSpaceSettings:
 
 
 def defaults(variant: Variant, observation: Observation) -> StateSpaceSettings:
-    """The settings behind the figures in docs/state-space.md."""
+    """The settings behind the figures in docs/notes/state-space.md."""
     settings = StateSpaceSettings(variant=variant, observation=observation)
     if observation == "pixels":  # one picture does not show the velocity: the initial state sees five
         sizes = replace(settings, length=15, latent=3, width=128, lookahead=4, updates=2000)

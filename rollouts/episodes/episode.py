@@ -96,7 +96,7 @@ class EpisodeSummary:
     terminated: bool
     truncated: bool
     env: str = ""
-    backend: str = ""
+    painter: str = ""
     policy: str = ""
 
 
@@ -105,7 +105,7 @@ def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> 
 
     Args:
         episode: what to write.
-        about: where it comes from: `env`, `backend`, `policy`, and what the world says of itself (`EnvSpec.about`).
+        about: where it comes from: `env`, `painter`, `policy`, and what the world says of itself (`EnvSpec.about`).
     """
     with h5py.File(f"encode-{next(_names)}", "w", driver="core", backing_store=False, libver=LIBRARY) as file:
         file.attrs.update(format=FORMAT, version=VERSION, seed=episode.seed, steps=episode.steps, total=episode.total)
@@ -153,7 +153,7 @@ def summarise(file: h5py.File) -> EpisodeSummary:
         seed=int(at["seed"]),
         terminated=bool(at["terminated"]),
         truncated=bool(at["truncated"]),
-        **{name: str(at.get(name, "")) for name in ("env", "backend", "policy")},
+        **{name: str(at.get(name, "")) for name in ("env", "painter", "policy")},
     )
 
 

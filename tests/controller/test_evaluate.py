@@ -18,7 +18,7 @@ from frmdn.rollouts.policy import RandomPolicy
 from frmdn.rollouts.workers import SerialPool
 
 KEYS = {
-    *("env", "backend", "episodes", "seeds", "returns", "lengths", "mean", "std", "ci95"),
+    *("env", "episodes", "seeds", "returns", "lengths", "mean", "std", "ci95"),
     *("policy", "baselines", "versions", "seconds"),
 }
 
@@ -34,7 +34,7 @@ def run(episodes: int = 6, seed: int = 4, **settings: Any) -> EvaluationReport:
 
 def test_the_report_holds_the_episodes_and_their_statistics() -> None:
     report = run()
-    assert (report.env, report.backend, report.policy, report.episodes) == ("Counting-v0", "gymnasium", "random", 6)
+    assert (report.env, report.policy, report.episodes) == ("Counting-v0", "random", 6)
     assert report.seeds == episode_seeds(4, "evaluate", 6)
     assert report.lengths == [7] * 6
     assert report.mean == pytest.approx(sum(report.returns) / 6)
@@ -142,4 +142,4 @@ def test_versions_are_plain_texts() -> None:
     found = versions()
     assert found["cma"] != "-"
     assert all(isinstance(value, str) for value in found.values())
-    assert {"python", "frmdn", "torch", "numpy", "gymnasium", "ray", "envpool", "platform", "cpus"} <= set(found)
+    assert {"python", "frmdn", "torch", "numpy", "gymnasium", "ray", "platform", "cpus"} <= set(found)

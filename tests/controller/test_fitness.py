@@ -31,7 +31,7 @@ class ThetaPolicy:
 
 
 def make_pool(slots: int) -> SerialPool:
-    return SerialPool(lambda: Runner(make_slots(counting_spec(LENGTH), slots, "gymnasium"), ThetaPolicy(slots)))
+    return SerialPool(lambda: Runner(make_slots(counting_spec(LENGTH), slots), ThetaPolicy(slots)))
 
 
 def expected(theta: np.ndarray, seeds: list[int]) -> np.ndarray:

@@ -35,7 +35,10 @@ def built() -> dict[str, set[str]]:
 
 def test_the_tree_names_every_room_and_file() -> None:
     page, house = drawn(), built()
-    assert page.keys() == house.keys(), f"docs/architecture.md: rooms {sorted(page.keys() ^ house.keys())} differ"
-    for room, files in house.items():
-        missing, gone = sorted(files - page[room]), sorted(page[room] - files)
-        assert not missing and not gone, f"docs/architecture.md, {room}: add {missing}, remove {gone}"
+    wrong = [f"{room}: a room that is not drawn" for room in sorted(house.keys() - page.keys())]
+    wrong += [f"{room}: a room that is not there" for room in sorted(page.keys() - house.keys())]
+    for room in sorted(house.keys() & page.keys()):
+        missing, gone = sorted(house[room] - page[room]), sorted(page[room] - house[room])
+        wrong += [f"{room}: add {', '.join(missing)}"] if missing else []
+        wrong += [f"{room}: remove {', '.join(gone)}"] if gone else []
+    assert not wrong, "the tree of docs/architecture.md\n" + "\n".join(wrong)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shlex
 from collections.abc import Iterator
@@ -50,6 +52,15 @@ def test_the_python_of_a_page_runs(page: Path, desk: Path) -> None:
     finally:
         for id in set(gymnasium.registry) - known:
             del gymnasium.registry[id]
+
+
+@pytest.mark.parametrize("program", sorted((ROOT / "docs" / "examples").glob("*.py")), ids=name)
+def test_what_a_program_takes_from_frmdn_is_there(program: Path) -> None:
+    """Also where the other packages that it needs are not installed."""
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("frmdn"):
+            module = importlib.import_module(node.module or "")
+            assert not [alias.name for alias in node.names if not hasattr(module, alias.name)], node.module
 
 
 def commands(page: Path) -> Iterator[list[str]]:

@@ -55,8 +55,8 @@ def test_formulas_are_rendered(site: Path) -> None:
 def test_the_reference_has_every_command_and_setting(site: Path) -> None:
     from frmdn.envs.catalogue import get_spec
     from frmdn.pipeline.commands.main import parser
-    from frmdn.pipeline.config import flatten, to_json
     from frmdn.pipeline.presets import preset
+    from frmdn.pipeline.settings import flatten, to_json
 
     page = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
     inner = next(action for action in parser()._actions if action.dest == "==SUPPRESS==" and action.choices)

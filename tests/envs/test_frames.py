@@ -89,17 +89,14 @@ def test_a_pooled_frame_is_the_brighter_of_the_last_two_pictures():
     assert lows[126:] == [254, 255, 2]  # of 253 and 254, 255 and 256, 257 and 258
 
 
-def test_options_reach_the_environment_and_leave_envpool_out():
+def test_options_reach_the_environment_and_leave_its_own_painter():
     world = WorldConfig(repeat=4, sticky=0.25, pool=True, max_steps=30)
     spec = get_spec("CarRacing-v3", world=world)
-    assert (spec.repeat, spec.max_steps, spec.backends, spec.world) == (4, 30, ("gymnasium",), world)
+    assert (spec.repeat, spec.max_steps, spec.painted, spec.world) == (4, 30, False, world)
     env = spec.make()
     assert (env.repeat, env.sticky, env.pool) == (4, 0.25, True)
     env.close()
-    assert (
-        get_spec("CarRacing-v3").backends == ("painted", "envpool", "gymnasium")
-        and counting_spec().world == WorldConfig()
-    )
+    assert get_spec("CarRacing-v3").painted and counting_spec().world == WorldConfig()
 
 
 def test_an_option_that_a_world_does_not_offer_is_named():

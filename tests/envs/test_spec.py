@@ -137,7 +137,7 @@ def test_worlds_of_other_packages_are_unknown(id):
 def test_any_picture_world_gets_a_spec(register, shape, channels):
     box = gymnasium.spaces.Box(-1.0, 3.0, (2,), np.float32)
     spec = get_spec(register(picture(*shape), box, max_episode_steps=70), repeat=4)
-    assert (spec.channels, spec.max_steps, spec.repeat, spec.backends) == (channels, 18, 4, ("gymnasium",))
+    assert (spec.channels, spec.max_steps, spec.repeat, spec.painted) == (channels, 18, 4, False)
     assert spec.action == ActionCodec("box", (-1.0, -1.0), (3.0, 3.0), (1.0, 1.0))
 
 

@@ -1,22 +1,17 @@
-"""Slots: a seed names an episode, whatever the slot, its history, its neighbours or the back end's habits."""
+"""Slots: a seed names an episode, whatever the slot, its history, its neighbours or who paints it."""
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
-import pickle
-import warnings
-from importlib.util import find_spec
 
 import gymnasium
 import numpy as np
 import pytest
 
-from frmdn.envs import CountingEnv, MissingExtra, available_backend, counting_spec, get_spec, make_slots, read_frame
+from frmdn.envs import CountingEnv, counting_spec, get_spec, make_slots, read_frame
 
 CAR = get_spec("CarRacing-v3")
-needs_envpool = pytest.mark.skipif(find_spec("envpool") is None, reason="EnvPool is not installed")
-BACKENDS = ["painted", pytest.param("envpool", marks=needs_envpool), "gymnasium"]
+PAINTERS = pytest.mark.parametrize("official", [False, True])
 
 
 def actions(seed: int, steps: int) -> np.ndarray:
@@ -35,21 +30,9 @@ def play(world, slot: int, seed: int, steps: int = 12):
     return np.stack(frames), np.array(rewards)
 
 
-@pytest.fixture
-def no_envpool(monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name, *args, **kwargs):
-        if name == "envpool":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_seed_names_an_episode(backend):
-    world = make_slots(CAR, 3, backend)
+@PAINTERS
+def test_a_seed_names_an_episode(official):
+    world = make_slots(CAR, 3, official=official)
     frames, rewards = play(world, 0, 5)
     play(world, 1, 77, steps=5)  # history, and left unfinished
     world.start(2, 3)  # a neighbour that never moves
@@ -62,9 +45,9 @@ def test_a_seed_names_an_episode(backend):
     world.close()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_slots_together_equal_slots_alone(backend):
-    world = make_slots(CAR, 3, backend)
+@PAINTERS
+def test_slots_together_equal_slots_alone(official):
+    world = make_slots(CAR, 3, official=official)
     alone = [play(world, 0, seed, steps=8) for seed in (1, 2, 3)]
     drive = np.stack([actions(seed, 8) for seed in (1, 2, 3)], 1)
     first = [world.start(slot, seed) for slot, seed in enumerate((1, 2, 3))]
@@ -77,10 +60,10 @@ def test_slots_together_equal_slots_alone(backend):
     np.testing.assert_array_equal(first, [frames[0] for frames, _ in alone])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@PAINTERS
 @pytest.mark.parametrize("repeat", [1, 4])
-def test_the_time_limit_truncates_and_then_start_is_needed(backend, repeat):
-    world = make_slots(dataclasses.replace(CAR, max_steps=3, repeat=repeat), 2, backend)
+def test_the_time_limit_truncates_and_then_start_is_needed(official, repeat):
+    world = make_slots(dataclasses.replace(CAR, max_steps=3, repeat=repeat), 2, official=official)
     world.start(1, 0)
     ends, total = [], 0.0
     for _ in range(3):
@@ -96,9 +79,9 @@ def test_the_time_limit_truncates_and_then_start_is_needed(backend, repeat):
     assert not world.step(np.array([1]), np.zeros((1, 3), np.float32)).truncated[0]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_repeat_equals_the_steps_done_by_hand(backend):
-    by_hand, frames = make_slots(CAR, 1, backend), []
+@PAINTERS
+def test_repeat_equals_the_steps_done_by_hand(official):
+    by_hand, frames = make_slots(CAR, 1, official=official), []
     frames.append(by_hand.start(0, 4))
     rewards = np.zeros(3, np.float32)
     slot, drive = np.array([0]), actions(4, 3)
@@ -107,7 +90,7 @@ def test_repeat_equals_the_steps_done_by_hand(backend):
             step = by_hand.step(slot, drive[t : t + 1])
             rewards[t] += step.rewards[0]
         frames.append(step.frames[0])
-    world = make_slots(get_spec("CarRacing-v3", repeat=4), 1, backend)
+    world = make_slots(get_spec("CarRacing-v3", repeat=4), 1, official=official)
     np.testing.assert_array_equal(world.start(0, 4), frames[0])
     for t in range(3):
         step = world.step(slot, drive[t : t + 1])
@@ -115,9 +98,9 @@ def test_repeat_equals_the_steps_done_by_hand(backend):
         assert step.rewards[0] == pytest.approx(rewards[t], abs=1e-4)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_steps_own_their_frames(backend):
-    world = make_slots(CAR, 1, backend)
+@PAINTERS
+def test_steps_own_their_frames(official):
+    world = make_slots(CAR, 1, official=official)
     first = world.start(0, 1)
     kept, copy = [first], [first.copy()]
     for action in actions(0, 4):
@@ -126,17 +109,7 @@ def test_steps_own_their_frames(backend):
     assert all(np.array_equal(a, b) for a, b in zip(kept, copy, strict=True))
 
 
-@needs_envpool
-def test_envpool_warns_of_nothing():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        filters = list(warnings.filters)
-        world = make_slots(CAR, 1, "envpool")
-        play(world, 0, 1, steps=1)
-        assert warnings.filters == filters
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
+@PAINTERS
 @pytest.mark.parametrize(
     ("slots", "drive", "message"),
     [
@@ -149,8 +122,8 @@ def test_envpool_warns_of_nothing():
         ([0], [[0, 0]], "vectors of 3"),
     ],
 )
-def test_bad_steps_are_refused_before_anything_moves(backend, slots, drive, message):
-    world = make_slots(CAR, 2, backend)
+def test_bad_steps_are_refused_before_anything_moves(official, slots, drive, message):
+    world = make_slots(CAR, 2, official=official)
     world.start(0, 1), world.start(1, 2)
     with pytest.raises(ValueError, match=message):
         world.step(np.array(slots), np.array(drive, np.float32))
@@ -158,9 +131,9 @@ def test_bad_steps_are_refused_before_anything_moves(backend, slots, drive, mess
     np.testing.assert_array_equal(step.frames[0], play(world, 0, 1, steps=1)[0][1])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_bad_starts_are_refused(backend):
-    world = make_slots(CAR, 1, backend)
+@PAINTERS
+def test_bad_starts_are_refused(official):
+    world = make_slots(CAR, 1, official=official)
     for slot, seed, message in ((1, 0, "slot must"), (0, -1, "seed must"), (0, 2**31, "seed must")):
         with pytest.raises(ValueError, match=message):
             world.start(slot, seed)
@@ -187,32 +160,15 @@ def test_a_pipe_of_slots_mixes_nothing():
                 world.start(slot, seeds[slot])
 
 
-def test_back_ends_are_chosen_by_what_is_there(no_envpool):
-    plain = dataclasses.replace(CAR, backends=("envpool", "gymnasium"))
-    assert available_backend(plain) == "gymnasium"
-    assert make_slots(plain, 1).backend == "gymnasium"
-    with pytest.raises(MissingExtra, match=r"pip install 'frmdn\[fast\]'") as caught:
-        make_slots(CAR, 1, "envpool")
-    assert isinstance(caught.value, ImportError)
-    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+def test_a_world_with_a_painter_is_painted_unless_it_must_be_official():
+    assert make_slots(CAR, 1).painter == "ours" and make_slots(CAR, 1, official=True).painter == "official"
+    assert make_slots(counting_spec(), 1).painter == "official"
+    assert make_slots(dataclasses.replace(CAR, painted=False), 1).painter == "official"
 
 
-def test_auto_takes_the_fast_one():
-    assert available_backend(CAR) == make_slots(CAR, 1).backend == "painted"
-    assert available_backend(counting_spec()) == make_slots(counting_spec(), 1).backend == "gymnasium"
-
-
-@pytest.mark.parametrize(
-    ("spec", "slots", "backend", "message"),
-    [
-        (CAR, 1, "cuda", "backend must be one of"),
-        (CAR, 0, "auto", "slots must"),
-        (counting_spec(), 1, "envpool", "does not have"),
-    ],
-)
-def test_impossible_slots_are_refused(spec, slots, backend, message):
-    with pytest.raises(ValueError, match=message):
-        make_slots(spec, slots, backend)
+def test_no_slots_are_refused():
+    with pytest.raises(ValueError, match="slots must be at least 1"):
+        make_slots(CAR, 0)
 
 
 def test_an_end_at_the_limit_is_a_termination():

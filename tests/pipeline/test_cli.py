@@ -126,7 +126,7 @@ def test_sigterm_ends_in_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     from frmdn.envs.errors import MissingExtra
 
-    assert cli._is_users(MissingExtra("EnvPool", "fast", "backend 'envpool'"))
+    assert cli._is_users(MissingExtra("VizDoom", "doom", "Doom"))
     assert not cli._is_users(ImportError("numpy"))
 
 

@@ -50,7 +50,7 @@ def test_the_configuration_is_frozen(plain: dict[str, Any]) -> None:
         (("search", "sigma"), None, r"search\.sigma must be of type float"),
         (("search",), 3, r"search must be an object"),
         (("evaluate", "baselines"), 1, r"evaluate\.baselines must be of type bool"),
-        (("backend",), "mujoco", r"backend must be one of auto, envpool, gymnasium"),
+        (("dream", "world"), "mujoco", r"dream.world must be one of reality, dream"),
         (("search", "population"), 1, r"search: population must be at least"),
         (("memory", "latent"), 16, r"memory\.latent is 16, but vision\.latent is 32"),
     ],

@@ -126,7 +126,7 @@ def test_finalists_meet_on_seeds_that_chose_none_of_them(tiny: Words, dreamt: Pa
     assert session.config.rounds.number == kept["round"]
     agent = session.agent()
     seeds = episode_seeds(session.config.seed, "validate", 3, session.config.search.validate_episodes)
-    make = partial(search_runner, session.spec, agent, session.config.search, session.config.backend)
+    make = partial(search_runner, session.spec, agent, session.config.search)
     jobs = [Job(i, seed, theta=session.theta(agent)) for i, seed in enumerate(seeds)]
     with open_pool(make, 0) as pool:
         assert kept["final"] == pytest.approx(np.mean([outcome.total for outcome in pool.run(jobs)]))

@@ -45,7 +45,9 @@ ROUNDS, MEMBERS = 3, 2
 SETTINGS = {
     "collect.episodes": 7,
     "vision_data.validation": 0.3,
-    "vision_data.batch": 16,
+    "vision_data.batch": 8,
+    "vision_fit.checkpoint_every": 4,
+    "memory_fit.checkpoint_every": 6,
     "memory_data.validation": 0.3,
     "memory_data.members": MEMBERS,
     "memory_data.batch": 6,
@@ -290,7 +292,7 @@ def test_the_report_shows_frames_that_the_vision_was_not_trained_on(watched: Wat
 def played(session: Session, seeds: list[int]) -> list[float]:
     """The returns of the agent that a round kept, in whole real episodes."""
     agent, theta = session.agent(), session.theta(session.agent())
-    make = partial(search_runner, session.spec, agent, session.config.search, session.config.backend)
+    make = partial(search_runner, session.spec, agent, session.config.search)
     with SerialPool(make) as pool:
         outcomes = list(pool.run([Job(i, seed, theta=theta) for i, seed in enumerate(seeds)]))
     return [outcome.total for outcome in sorted(outcomes, key=lambda outcome: outcome.index)]

@@ -101,7 +101,7 @@ def entry(returns: list[float]) -> dict[str, Any]:
 
 
 def evaluation(returns: list[float], chance: list[float]) -> dict[str, Any]:
-    whole = {"env": "CarRacing-v3", "backend": "gymnasium", "policy": "agent", "versions": {"torch": "2.9"}}
+    whole = {"env": "CarRacing-v3", "policy": "agent", "versions": {"torch": "2.9"}}
     seeds = list(range(7001, 7001 + len(returns)))
     report = entry(returns) | whole | {"seconds": 61.0, "episodes": len(returns), "seeds": seeds}
     return report | {"baselines": {"random": entry(chance)}}

@@ -64,7 +64,7 @@ def test_collects_all_and_reports(store: EpisodeStore) -> None:
     assert store.indices() == list(range(12))
     assert [at.seed for at in summaries] == episode_seeds(5, "collect", 12)
     assert [(at.steps, at.terminated, at.truncated) for at in summaries] == [(7, True, False)] * 12
-    assert {(at.env, at.backend, at.policy) for at in summaries} == {("Counting-v0", "gymnasium", "random")}
+    assert {(at.env, at.painter, at.policy) for at in summaries} == {("Counting-v0", "official", "random")}
     assert [at[:2] for at in seen] == [(done, 12) for done in range(1, 13)]
     assert sorted(at[2] for at in seen) == list(range(12))
     assert [at.total for at in summaries] == [pytest.approx(store.read(index).rewards.sum()) for index in range(12)]

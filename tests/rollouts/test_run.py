@@ -23,7 +23,7 @@ CODEC = ActionCodec("box", (-1.0, 0.0), (1.0, 2.0), (0.0, 1.0))
 class Spy:
     """A world whose episode is told by functions of the seed: its length and its rewards."""
 
-    backend = "spy"
+    painter = "spy"
 
     def __init__(self, slots, length=lambda seed: 5, reward=lambda seed, t: 1.0, terminates=True, limit=1000):
         self.spec = SimpleNamespace(

@@ -56,10 +56,10 @@ def test_other_files_are_no_episodes(store: EpisodeStore) -> None:
 
 def test_summary_tells_the_truth(store: EpisodeStore) -> None:
     episode = make(5)
-    store.put(0, encode_episode(episode, {"env": "E-v1", "backend": "gymnasium", "policy": "random"}))
+    store.put(0, encode_episode(episode, {"env": "E-v1", "painter": "official", "policy": "random"}))
     at = store.summary(0)
     assert (at.steps, at.total, at.seed, at.terminated, at.truncated) == (20, episode.total, 5, False, True)
-    assert (at.env, at.backend, at.policy) == ("E-v1", "gymnasium", "random")
+    assert (at.env, at.painter, at.policy) == ("E-v1", "official", "random")
 
 
 @pytest.mark.parametrize("rows", [[0], [2499], [0, 1023, 1024, 1025, 2500], [5, 6, 7], list(range(2501)), []])

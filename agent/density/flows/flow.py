@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from ..precision import bounded
 
-SMALLEST_SCALE = 1e-6  # of `Standardize`: a dimension that never moves is not blown up further
-
 
 class Flow(nn.Module):
     """A bijection of D-vectors, which may depend on a context (the trunk's features).
@@ -123,7 +121,7 @@ class Standardize(Flow):
         super().__init__()
         if mean.shape != scale.shape or mean.ndim != 1:
             raise ValueError(f"mean {tuple(mean.shape)} and scale {tuple(scale.shape)} must both be [D]")
-        if not (torch.isfinite(mean).all() and torch.isfinite(scale).all() and (scale > 0).all()):
+        if not mean.is_meta and not bool((torch.isfinite(mean) & torch.isfinite(scale) & (scale > 0)).all()):
             raise ValueError(
                 "mean and scale must be finite, and scale above 0: use from_data, or look for NaN in the data"
             )
@@ -132,18 +130,28 @@ class Standardize(Flow):
 
     @classmethod
     def from_data(cls, y: Tensor) -> Standardize:
-        """With the means and standard deviations of the rows of y [*,D]; one number is no row: at least two."""
+        """With the means and standard deviations of the rows of y [*,D]; one number is no row: at least two.
+
+        A dimension that never moves keeps the scale 1.
+        """
         rows = y.detach().reshape(-1, y.shape[-1])
         if len(rows) < 2:
             raise ValueError(f"y has {len(rows)} rows: a standard deviation takes at least 2")
-        deviation, mean = torch.std_mean(rows.double(), 0)
-        return cls(mean.to(y.dtype), deviation.clamp_min(SMALLEST_SCALE).to(y.dtype))
+        mean, scale = deviations(rows)
+        return cls(mean.to(y.dtype), scale.to(y.dtype))
 
     def forward(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return (y - self.mean) * torch.exp(-self.log_scale), -self.log_scale.sum().expand(y.shape[:-1])
 
     def inverse(self, u: Tensor, context: Tensor | None = None) -> Tensor:
         return u * torch.exp(self.log_scale) + self.mean
+
+
+def deviations(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation f64[D] of rows [N,D], of any units; 1 where what moves is only the rounding."""
+    deviation, mean = torch.std_mean(rows.detach().double(), 0)
+    rounding = torch.finfo(rows.dtype).eps * rows.detach().abs().amax(0).double()
+    return mean, torch.where(deviation > rounding, deviation, torch.ones_like(deviation))
 
 
 class Inverse(Flow):

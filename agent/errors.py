@@ -1,0 +1,19 @@
+"""The error of an optional package that is not installed; every floor raises it."""
+
+from __future__ import annotations
+
+
+class MissingExtra(ImportError):
+    """An optional package is not installed: the message names it and the pip line that brings it.
+
+    >>> print(frmdn.MissingExtra("ViZDoom", "doom", "VizdoomTakeCover-v1"))
+    VizdoomTakeCover-v1 needs ViZDoom, which is not installed: pip install 'frmdn[doom]'
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed: pip install 'frmdn[{extra}]'")
+        self.package, self.extra = package, extra
+        self.purpose = purpose
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        return type(self), (self.package, self.extra, self.purpose)  # Ray carries errors from worker to driver
