@@ -345,7 +345,7 @@ def test_a_candidate_that_stalls_is_charged_for_idling_to_the_end(
     spec: EnvSpec = replace(plain, build=partial(build_poor, plain.build), idle_reward=idle)
     vision, controller = ConvVAE(VisionConfig(latent=4, decoder="fast")), LinearController(4, 2)
     agent = Agent(vision, None, controller, spec.action.squash, AgentConfig("z"))
-    runner = search_runner(spec, agent, SearchConfig(stall_steps=3, max_steps=limit, slots=2), "gymnasium")
+    runner = search_runner(spec, agent, SearchConfig(stall_steps=3, max_steps=limit, slots=2))
     theta = np.zeros(controller.size, np.float32)
     outcomes = runner.advance([Job(i, i, theta=theta) for i in range(2)])
     assert [outcome.stalled for outcome in outcomes] == [True, True]
