@@ -95,6 +95,7 @@ def evaluate(
     workers: int,
     address: str | None = None,
     slots: int = SLOTS,
+    blind: bool = False,
     progress: Progress | None = None,
     played: Mapping[int, Outcome] | None = None,
 ) -> EvaluationReport:
@@ -102,6 +103,7 @@ def evaluate(
 
     `make_policy(spec, slots)` is called once in every worker and must therefore pickle. The number of workers changes
     the time that it takes and nothing else; `slots` is the batch of the policy, so keep it when comparing to the bit.
+    A `blind` policy looks at no frame, so who paints them changes no return, and the quickest painter does.
     `progress(done, episodes, outcome)` is called as episodes end. Outcomes of an evaluation that was stopped, by
     index, are taken from `played` and not played again.
     """
@@ -112,7 +114,7 @@ def evaluate(
     outcomes = {i: outcome for i, outcome in (played or {}).items() if i < episodes and outcome.seed == seeds[i]}
     jobs = [Job(i, s) for i, s in enumerate(seeds) if i not in outcomes]
     if jobs:
-        with open_pool(functools.partial(_runner, spec, make_policy, slots), workers, address) as pool:
+        with open_pool(functools.partial(_runner, spec, make_policy, slots, not blind), workers, address) as pool:
             for outcome in pool.run(jobs):
                 outcomes[outcome.index] = outcome
                 if progress is not None:
@@ -142,8 +144,8 @@ def _report(spec: EnvSpec, name: str, outcomes: list[Outcome], seed: int, second
     )
 
 
-def _runner(spec: EnvSpec, make_policy: PolicyFactory, slots: int) -> Runner:
-    return Runner(make_slots(spec, slots, official=True), make_policy(spec, slots))
+def _runner(spec: EnvSpec, make_policy: PolicyFactory, slots: int, official: bool) -> Runner:
+    return Runner(make_slots(spec, slots, official=official), make_policy(spec, slots))
 
 
 def bootstrap_ci(returns: list[float] | np.ndarray, seed: int) -> tuple[float, float]:

@@ -53,6 +53,7 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
             seed=session.config.seed,
             workers=session.machine.workers,
             address=session.machine.address,
+            blind=name in fixed_policies(session),
             progress=partial(progress, name, log),
             played={line["index"]: Outcome(**line) for line in log.cut(sys.maxsize)},
         )

@@ -11,6 +11,7 @@ import pytest
 import frmdn.controller.evaluate
 from frmdn.agent.seeds import episode_seeds
 from frmdn.controller.evaluate import EvaluationReport, bootstrap_ci, evaluate, versions
+from frmdn.envs import get_spec, make_slots
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.worlds.counting import Failure, counting_spec
 from frmdn.rollouts.job import Job, Outcome
@@ -143,3 +144,24 @@ def test_versions_are_plain_texts() -> None:
     assert found["cma"] != "-"
     assert all(isinstance(value, str) for value in found.values())
     assert {"python", "frmdn", "torch", "numpy", "gymnasium", "ray", "platform", "cpus"} <= set(found)
+
+
+def test_a_blind_policy_returns_the_same_whoever_paints() -> None:
+    """And one that looks is always shown the official picture."""
+    car, shown = replace(get_spec("CarRacing-v3"), max_steps=40), []
+
+    class Looking(RandomPolicy):
+        def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
+            shown.append(frames.copy())
+            return super().act(slots, frames)
+
+    def played(blind: bool) -> EvaluationReport:
+        make = lambda spec, slots: Looking(spec.action)  # noqa: E731
+        return evaluate(car, make, name="x", episodes=2, seed=1, workers=0, slots=2, blind=blind)
+
+    official, quick = played(False), played(True)
+    assert official.returns == quick.returns and official.lengths == quick.lengths == [40, 40]
+    seen, painted = shown[: len(shown) // 2], shown[len(shown) // 2 :]
+    assert any((a != b).any() for a, b in zip(seen, painted, strict=True))  # else nothing was quicker
+    world = make_slots(car, 1, official=True)
+    assert any(np.array_equal(world.start(0, official.seeds[0]), frame) for frame in seen[0])

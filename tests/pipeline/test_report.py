@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -322,3 +323,11 @@ def test_every_figure_of_the_evaluation_stands_under_its_own_heading(run: Path) 
     minus = "\N{MINUS SIGN}"
     assert (random["worst"].replace(minus, "-"), random["best"].replace(minus, "-")) == ("-50.0", "-20.0")
     assert [row for row in table if row[:1] == ["7002"]] == [["7002", "900.0", "601"]]  # seed, return, steps
+
+
+def test_the_templates_are_installed_with_the_code() -> None:
+    folder = Path(page.__file__).parent
+    told = tomllib.loads((folder.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    data = {path.name for path in folder.iterdir() if path.suffix not in ("", ".py", ".pyc")}
+    installed = {path.name for pattern in told["frmdn.pipeline.report"] for path in folder.glob(pattern)}
+    assert data == installed and {"page.html", "macros.html", "style.css"} <= data
