@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +23,8 @@ from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolve import Rehearsal
+from frmdn.controller.fitness import Returns, Trial
 from frmdn.controller.linear import LinearController
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import GymnasiumSlots
@@ -34,6 +36,7 @@ from frmdn.pipeline.presets import preset
 from frmdn.pipeline.session import Session, open_session
 from frmdn.pipeline.stages import running
 from frmdn.pipeline.stages.evolve import search_runner
+from frmdn.pipeline.stages.searched import Searched, keep
 from frmdn.pipeline.stages.vision import held_out_frames
 from frmdn.pipeline.weights import load_state
 from frmdn.pipeline.workspace import Workspace
@@ -305,6 +308,43 @@ def test_the_parameters_that_are_kept_are_those_whose_worth_is_told(watched: Wat
         kept = read_json(session.workspace.folder("evolve") / "kept.json")
         seeds = episode_seeds(session.config.seed, "validate", session.config.search.validate_episodes)
         assert np.mean(played(session, seeds)) == pytest.approx(kept["validation"], rel=1e-6)
+
+
+@dataclass
+class Worth:
+    """A world where every agent returns the same; remembers which parameters it was asked about."""
+
+    value: float
+    asked: list[Trial] = field(default_factory=list)
+
+    def measure(self, trials: Sequence[Trial]) -> list[Returns]:
+        self.asked += trials
+        shapes = [(len(trial.theta), len(trial.seeds)) for trial in trials]
+        return [Returns(np.full(shape, self.value), np.full(shape, 10)) for shape in shapes]
+
+
+@pytest.mark.parametrize("dreams", [False, True])
+@pytest.mark.parametrize(("worth", "generation"), [(3.0, 1), (9.0, 3), (11.0, 3)])
+def test_an_earlier_mean_is_kept_only_where_it_was_better_than_the_last(
+    tmp_path: Path, worth: float, generation: int, dreams: bool
+) -> None:
+    """The mean after one generation was worth 9; the last one, after three, is measured in reality and found worth."""
+    config = override(to_json(preset("smoke", counting_spec())), ["rounds.count=2", "search.validate_every=1"])
+    Workspace(tmp_path).write_config(config)
+    evolution, means = Evolution(6, SearchConfig(population=4), 0), []
+    for validation in (float("nan"), 9.0, 5.0):
+        means.append(evolution.mean)
+        evolution.tell(np.arange(4.0), validation)
+    reality, dream = Worth(worth), Worth(1e6)
+    rehearsal = Rehearsal(lambda generation: 5, reality) if dreams else None
+    world = Searched(dream if dreams else reality, rehearsal, [1, 2])
+    theta = keep(open_session(tmp_path), world, evolution, tmp_path)
+    assert np.array_equal(theta, [*means, evolution.mean][generation])
+    kept = read_json(tmp_path / "kept.json")
+    assert (kept["generation"], kept["validation"], kept["last"]) == (generation, max(worth, 9.0), worth)
+    assert kept["real_steps"] == 20 and not dream.asked
+    assert [trial.theta[0].tolist() for trial in reality.asked] == [evolution.mean.tolist()]
+    assert [list(trial.seeds) for trial in reality.asked] == [[1, 2]]
 
 
 def test_the_agent_that_is_evaluated_is_the_one_of_the_round_that_counts(watched: Watched) -> None:
