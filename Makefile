@@ -24,8 +24,9 @@ run: setup
 	$(BIN)/frmdn run --env $(ENV) --preset $(PRESET) --out $(OUT)
 
 test: lint type # builds the documentation too: tests/docs/test_site.py
-	@# One thread: the tests' tensors are small, and threads that wait for each other are slower than none.
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	@# Two processes of one thread each: the tests' tensors are small, and threads that wait for each other are slower than
+	@# none. The tests of a file stay together, for they share what is slow to make.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

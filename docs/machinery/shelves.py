@@ -6,7 +6,7 @@ are installed under one name, get links under that name, so that the reference r
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,18 @@ def spread(nav: Any, root: Path, known: set[str]) -> Any:
 
 
 def link_packages() -> None:
-    """build/docs/frmdn: a folder of links to the packages, as pyproject.toml names them."""
-    shutil.rmtree(LINKS, ignore_errors=True)
-    (LINKS / "frmdn").mkdir(parents=True)
-    for file in (ROOT / "frmdn").glob("*.py"):
-        (LINKS / "frmdn" / file.name).symlink_to(file)
+    """build/docs/frmdn: a folder of links to the packages, as pyproject.toml names them.
+
+    Links that are right stay as they are, for another build may be reading through them at this moment.
+    """
     folders = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-dir"]
-    for name, folder in folders.items():
-        if name.count(".") == 1:
-            (LINKS / "frmdn" / name.split(".")[1]).symlink_to(ROOT / folder)
+    wanted = {file.name: file for file in (ROOT / "frmdn").glob("*.py")}
+    wanted |= {name.split(".")[1]: ROOT / folder for name, folder in folders.items() if name.count(".") == 1}
+    shelf = LINKS / "frmdn"
+    shelf.mkdir(parents=True, exist_ok=True)
+    for link in shelf.iterdir():
+        if link.name not in wanted or link.resolve() != wanted[link.name]:
+            link.unlink()
+    for name, target in wanted.items():
+        with contextlib.suppress(FileExistsError):
+            (shelf / name).symlink_to(target)

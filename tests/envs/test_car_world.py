@@ -74,7 +74,7 @@ def bodies(world) -> list[float]:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("driver", [wild, driven])
 def test_an_episode_is_the_official_one(seed, driver):
-    official, ours = Official(seed), make_slots(CAR, 1, "painted")
+    official, ours = Official(seed), make_slots(CAR, 1)
     frames, act = [(official.frame(), ours.start(0, seed))], driver(seed)
     world = ours._worlds[0]
     assert world.track == official.world.track
@@ -122,7 +122,7 @@ def test_every_colour_is_the_official_one():
     """Also of tiles that the car has visited, which turn from three greys into one."""
     seen = set()
     for seed in (0, 1):
-        official, ours = Official(seed), make_slots(CAR, 1, "painted")
+        official, ours = Official(seed), make_slots(CAR, 1)
         ours.start(0, seed)
         for t in range(220):
             action = np.array([0, 0.4 * (t < 60), 0.3 * (60 < t < 150)], np.float32)
@@ -138,7 +138,7 @@ def test_every_colour_is_the_official_one():
 
 def test_visited_tiles_turn_to_one_grey():
     """Row by row of the straight road behind and ahead of the car, where three greys differ by two and five levels."""
-    official, ours = Official(3), make_slots(CAR, 1, "painted")
+    official, ours = Official(3), make_slots(CAR, 1)
     ours.start(0, 3)
     world, looked = ours._worlds[0], 0
     for t in range(80):
@@ -157,7 +157,7 @@ def test_visited_tiles_turn_to_one_grey():
 
 def test_the_car_looks_as_it_does():
     """Hull, wheels and their stripes, in every turn of them, steered to both sides."""
-    official, ours = Official(1), make_slots(CAR, 1, "painted")
+    official, ours = Official(1), make_slots(CAR, 1)
     ours.start(0, 1)
     apart, shown = [], set()
     for t in range(160):

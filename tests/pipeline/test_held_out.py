@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +23,8 @@ from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolve import Rehearsal
+from frmdn.controller.fitness import Returns, Trial
 from frmdn.controller.linear import LinearController
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import GymnasiumSlots
@@ -34,6 +36,7 @@ from frmdn.pipeline.presets import preset
 from frmdn.pipeline.session import Session, open_session
 from frmdn.pipeline.stages import running
 from frmdn.pipeline.stages.evolve import search_runner
+from frmdn.pipeline.stages.searched import Searched, keep
 from frmdn.pipeline.stages.vision import held_out_frames
 from frmdn.pipeline.weights import load_state
 from frmdn.pipeline.workspace import Workspace
@@ -307,6 +310,43 @@ def test_the_parameters_that_are_kept_are_those_whose_worth_is_told(watched: Wat
         assert np.mean(played(session, seeds)) == pytest.approx(kept["validation"], rel=1e-6)
 
 
+@dataclass
+class Worth:
+    """A world where every agent returns the same; remembers which parameters it was asked about."""
+
+    value: float
+    asked: list[Trial] = field(default_factory=list)
+
+    def measure(self, trials: Sequence[Trial]) -> list[Returns]:
+        self.asked += trials
+        shapes = [(len(trial.theta), len(trial.seeds)) for trial in trials]
+        return [Returns(np.full(shape, self.value), np.full(shape, 10)) for shape in shapes]
+
+
+@pytest.mark.parametrize("dreams", [False, True])
+@pytest.mark.parametrize(("worth", "generation"), [(3.0, 1), (9.0, 3), (11.0, 3)])
+def test_an_earlier_mean_is_kept_only_where_it_was_better_than_the_last(
+    tmp_path: Path, worth: float, generation: int, dreams: bool
+) -> None:
+    """The mean after one generation was worth 9; the last one, after three, is measured in reality and found worth."""
+    config = override(to_json(preset("smoke", counting_spec())), ["rounds.count=2", "search.validate_every=1"])
+    Workspace(tmp_path).write_config(config)
+    evolution, means = Evolution(6, SearchConfig(population=4), 0), []
+    for validation in (float("nan"), 9.0, 5.0):
+        means.append(evolution.mean)
+        evolution.tell(np.arange(4.0), validation)
+    reality, dream = Worth(worth), Worth(1e6)
+    rehearsal = Rehearsal(lambda generation: 5, reality) if dreams else None
+    world = Searched(dream if dreams else reality, rehearsal, [1, 2])
+    theta = keep(open_session(tmp_path), world, evolution, tmp_path)
+    assert np.array_equal(theta, [*means, evolution.mean][generation])
+    kept = read_json(tmp_path / "kept.json")
+    assert (kept["generation"], kept["validation"], kept["last"]) == (generation, max(worth, 9.0), worth)
+    assert kept["real_steps"] == 20 and not dream.asked
+    assert [trial.theta[0].tolist() for trial in reality.asked] == [evolution.mean.tolist()]
+    assert [list(trial.seeds) for trial in reality.asked] == [[1, 2]]
+
+
 def test_the_agent_that_is_evaluated_is_the_one_of_the_round_that_counts(watched: Watched) -> None:
     report = read_json(watched.folder / "evaluation.json")
     returns = [played(watched.session(number), report["seeds"]) for number in range(1, ROUNDS + 1)]
@@ -345,7 +385,7 @@ def test_a_candidate_that_stalls_is_charged_for_idling_to_the_end(
     spec: EnvSpec = replace(plain, build=partial(build_poor, plain.build), idle_reward=idle)
     vision, controller = ConvVAE(VisionConfig(latent=4, decoder="fast")), LinearController(4, 2)
     agent = Agent(vision, None, controller, spec.action.squash, AgentConfig("z"))
-    runner = search_runner(spec, agent, SearchConfig(stall_steps=3, max_steps=limit, slots=2), "gymnasium")
+    runner = search_runner(spec, agent, SearchConfig(stall_steps=3, max_steps=limit, slots=2))
     theta = np.zeros(controller.size, np.float32)
     outcomes = runner.advance([Job(i, i, theta=theta) for i in range(2)])
     assert [outcome.stalled for outcome in outcomes] == [True, True]
