@@ -15,10 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 LINKS = ROOT / "build" / "docs"
 
 
-def on_config(config: Any, **_: Any) -> Any:
-    """The configuration with its navigation written out; and the links are made."""
-    config["nav"] = spread(config["nav"], Path(config["docs_dir"]), named(config["nav"]))
+def on_startup(**_: Any) -> None:
+    """The links are there before any plugin is configured: one that reads code looks for folders only then."""
     link_packages()
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """The configuration with its navigation written out."""
+    config["nav"] = spread(config["nav"], Path(config["docs_dir"]), named(config["nav"]))
     return config
 
 
