@@ -42,6 +42,7 @@ def test_the_tutorials_show_python() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", pages("python"), ids=name)
 def test_the_python_of_a_page_runs(page: Path, desk: Path) -> None:
     known = set(gymnasium.registry)
