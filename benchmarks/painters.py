@@ -18,8 +18,7 @@ from frmdn.agent.seeds import episode_seeds
 from frmdn.controller.evaluate import SLOTS, bootstrap_ci
 from frmdn.envs import EnvSpec, make_slots
 from frmdn.pipeline.session import Session, open_session
-from frmdn.pipeline.stages.baselines import agent_policy
-from frmdn.rollouts.collect import PolicyFactory
+from frmdn.rollouts.collect import PolicyFactory, agent_policy
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import open_pool

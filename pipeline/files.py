@@ -55,19 +55,24 @@ class History:
             os.fsync(file.fileno())
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines; a last line cut short by a kill is ignored."""
-        if not self.path.exists():
-            return []
-        records = []
-        for line in self.path.read_text().splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return records
+        """All whole lines, see `read_history`."""
+        return read_history(self.path)
 
     def cut(self, last: int) -> list[dict[str, Any]]:
         """Keep the lines whose key is at most `last`, and return them."""
         kept = [record for record in self.read() if record[self.key] <= last]
         write_bytes(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
         return kept
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of a history file, without a last one that a kill cut short; empty where there is no file."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text().splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            break
+        if isinstance(line, dict):
+            lines.append(line)
+    return lines

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import make_slots
@@ -13,7 +15,15 @@ from frmdn.envs.vector import make_slots
 from .episodes.episode import EpisodeSummary, StoreError, encode_episode
 from .episodes.store import EpisodeStore
 from .job import Job, Outcome
-from .policy import BrownianPolicy, OrnsteinUhlenbeckPolicy, Policy, RandomLinearPolicy, RandomPolicy
+from .policy import (
+    Actor,
+    AgentPolicy,
+    BrownianPolicy,
+    OrnsteinUhlenbeckPolicy,
+    Policy,
+    RandomLinearPolicy,
+    RandomPolicy,
+)
 from .returning import Returning, waves
 from .run import Runner
 from .workers import open_pool
@@ -110,6 +120,15 @@ def collect(
 def named_policy(name: str, spec: EnvSpec, slots: int) -> Policy:
     """The policy of that name for the environment; at module level so that workers can unpickle it."""
     return POLICIES[name](spec.action)
+
+
+def agent_policy(agent: Actor, theta: np.ndarray) -> PolicyFactory:
+    """The agent with these parameters f32[N], made anew in every worker."""
+    return partial(_agent_policy, agent, theta)
+
+
+def _agent_policy(agent: Actor, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent, slots, theta)
 
 
 def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, policy: str) -> Runner:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES
-from .options import add_set, natural, positive, whole
+from .options import add_command, add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
 speech, pictures or the latents of a run folder, and measured by negative log likelihood (NLL) on held-out sequences.
@@ -79,56 +79,34 @@ examples:
 
 def add_density(commands: Any) -> None:
     """The command `density` with its own commands."""
-    density = commands.add_parser(
-        "density",
-        help="train and compare density models of sequences, no reinforcement learning needed",
-        description=DESCRIPTION,
-        epilog=TOP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    density = add_command(commands, "density", "train and compare density models of sequences, by themselves", TOP, run)
+    density.description = DESCRIPTION
     inner = density.add_subparsers(title="commands", metavar="command", required=True)
-    for name, add in (("compare", _add_compare), ("fit", _add_fit), ("sample", _add_sample)):
-        add(inner).set_defaults(function=run, command=f"density {name}")
+    for name, help, epilog, add in (
+        ("compare", "train several models on the same data and budget, and measure them", COMPARE, _add_compare),
+        ("fit", "train one model and keep it", FIT, _add_fit),
+        ("sample", "draw from a trained model: a WAV to hear, a picture to see", SAMPLE, _add_sample),
+    ):
+        command = add_command(inner, name, help, epilog, run)
+        command.set_defaults(command=f"density {name}")
+        add(command)
 
 
-def _add_compare(commands: Any) -> argparse.ArgumentParser:
-    compare: argparse.ArgumentParser = commands.add_parser(
-        "compare",
-        help="several models on the same data and budget",
-        description="Compare density models: same data, same training time, several seeds, held-out NLL.",
-        epilog=COMPARE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_compare(compare: argparse.ArgumentParser) -> None:
     _add_data(compare, COMPARED)
     compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + SLIDES, help="default: all of them")
     compare.add_argument("--seeds", type=whole, default=5, metavar="N", help="runs of each model (default: 5)")
     _add_training(compare)
-    return compare
 
 
-def _add_fit(commands: Any) -> argparse.ArgumentParser:
-    fit: argparse.ArgumentParser = commands.add_parser(
-        "fit",
-        help="train one model and keep it",
-        description="Train one model.",
-        epilog=FIT,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_fit(fit: argparse.ArgumentParser) -> None:
     _add_data(fit, (*DATA[:3], *DATA[4:]))
     fit.add_argument("--model", choices=MODELS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
     fit.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (default: 0)")
     _add_training(fit)
-    return fit
 
 
-def _add_sample(commands: Any) -> argparse.ArgumentParser:
-    sample: argparse.ArgumentParser = commands.add_parser(
-        "sample",
-        help="draw from a trained model: a WAV to hear, a picture to see",
-        description="Draw from a trained model.",
-        epilog=SAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_sample(sample: argparse.ArgumentParser) -> None:
     sample.add_argument("--run", type=Path, required=True, metavar="DIR", help="a folder that `fit` or `compare` made")
     sample.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write; see below")
     sample.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="below 1: tamer (default: 1)")
@@ -138,7 +116,6 @@ def _add_sample(commands: Any) -> argparse.ArgumentParser:
     )
     sample.add_argument("--length", type=whole, metavar="N", help="rows of a continuation (default: up to 100)")
     sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
-    return sample
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:

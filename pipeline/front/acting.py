@@ -9,12 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from frmdn.agent.agent import Agent
 from frmdn.envs.catalogue import get_spec
 from frmdn.envs.spec import EnvSpec
-from frmdn.rollouts.collect import POLICIES, PolicyFactory, named_policy
+from frmdn.rollouts.collect import POLICIES, PolicyFactory, agent_policy, named_policy
 from frmdn.rollouts.job import Job
-from frmdn.rollouts.policy import AgentPolicy, Policy
+from frmdn.rollouts.policy import Policy
 
 from .player import Player
 from .run import Run
@@ -50,7 +49,7 @@ def cast(who: Who) -> Cast:
     if isinstance(who, Run):
         return cast(who.player())
     if isinstance(who, Player):
-        return Cast("agent", partial(_play, who.agent, who.theta))
+        return Cast("agent", agent_policy(who.agent, who.theta))
     if isinstance(who, str):
         if who not in POLICIES:
             raise ValueError(f"who must be one of {', '.join(POLICIES)}, a run or a player; not {who!r}")
@@ -82,10 +81,6 @@ class FramewisePolicy:
 
     def act(self, slots: np.ndarray, frames: np.ndarray) -> np.ndarray:
         return np.stack([self._codec.from_env(self._act(frame)) for frame in frames])
-
-
-def _play(agent: Agent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
-    return AgentPolicy(agent, slots, theta)
 
 
 def _remember(who: Actor, spec: EnvSpec, slots: int) -> Policy:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json
+from ..files import read_history, read_json
 from ..stages.table import Stage, table
 
 VIDEO = "agent.webm"
@@ -73,19 +72,6 @@ def read_findings(folder: Path | str) -> Findings:
         evaluation=_optional(folder / "evaluation.json"),
         searched=sum(int(line.get("episodes", 0)) for lines in (evolution, *later) for line in lines),
     )
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of a history file, without a last one that a kill cut short; empty where there is no file."""
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text().splitlines() if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            break
-        if isinstance(line, dict):
-            lines.append(line)
-    return lines
 
 
 def _rounds(folder: Path) -> list[dict[str, Any]]:

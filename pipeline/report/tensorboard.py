@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .findings import read_history
+from ..files import read_history
 
 AXES = ("step", "generation")  # what numbers the lines of a history, in order of preference
 HISTORIES = {"vision": "vision", "memory": "memory", "evolve": "controller"}  # stage -> folder with its history.jsonl

@@ -8,13 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from frmdn.agent.agent import Agent, AgentConfig
 from frmdn.agent.seeds import derive
 from frmdn.envs.spec import EnvSpec
-from frmdn.rollouts.collect import PolicyFactory
-from frmdn.rollouts.policy import AgentPolicy, HeldPolicy, Policy, RandomPolicy
+from frmdn.rollouts.collect import PolicyFactory, agent_policy, named_policy
+from frmdn.rollouts.policy import HeldPolicy, Policy
 
 from ..files import read_json
 from ..session import Session, Work, make_agent
@@ -26,23 +24,10 @@ from .table import digest
 BASELINES = {"vision_only": "z", "untrained_memory": None}  # name -> features; None: the run's own
 
 
-def agent_policy(agent: Agent, theta: np.ndarray) -> PolicyFactory:
-    """The agent with these parameters, made anew in every worker."""
-    return partial(_play, agent, theta)
-
-
-def _play(agent: Agent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
-    return AgentPolicy(agent, slots, theta)
-
-
 def fixed_policies(session: Session) -> dict[str, PolicyFactory]:
     """The rivals that learn nothing: random actions, and those that the world names as worth holding down."""
     held: dict[str, PolicyFactory] = {name: partial(_hold, action) for name, action in session.spec.references}
-    return {"random": random_policy, **held}
-
-
-def random_policy(spec: EnvSpec, slots: int) -> Policy:
-    return RandomPolicy(spec.action)
+    return {"random": partial(named_policy, "random"), **held}
 
 
 def _hold(action: int, spec: EnvSpec, slots: int) -> Policy:

@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from frmdn.controller.evaluate import EvaluationReport, evaluate
-from frmdn.rollouts.collect import PolicyFactory
+from frmdn.rollouts.collect import PolicyFactory, agent_policy
 from frmdn.rollouts.job import Outcome
 
 from ..files import History, write_json
 from ..session import Result, Session, Work
-from .baselines import BASELINES, agent_policy, evolved_rival, fixed_policies
+from .baselines import BASELINES, evolved_rival, fixed_policies
 from .table import digest
 
 

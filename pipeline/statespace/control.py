@@ -21,9 +21,9 @@ from frmdn.envs.dream import DreamSlots
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import make_slots
 from frmdn.envs.worlds.pendulum import angle, pendulum_spec
-from frmdn.rollouts.collect import named_policy
+from frmdn.rollouts.collect import PolicyFactory, agent_policy, named_policy
 from frmdn.rollouts.job import Job
-from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy, Policy
+from frmdn.rollouts.policy import ControllerPolicy
 from frmdn.rollouts.run import Runner, run_episodes
 from frmdn.rollouts.workers import SerialPool
 
@@ -52,7 +52,7 @@ def control(settings: StateSpaceSettings, data: Data, out: Path, progress: Progr
     model, spec = load_seed(settings, data, SEED, out), pendulum_spec(settings.observation)
     agent = StateSpaceAgent(model, HiddenController(model.config.latent, spec.action.size, HIDDEN), spec.action.squash)
     theta, history = _search(agent, data, spec, folder, progress)
-    act = partial(_policy, agent, theta)
+    act = agent_policy(agent, theta)
     reports = {
         name: evaluate(spec, policy, name=name, episodes=EPISODES, seed=SEED, workers=0)
         for name, policy in (("dreamt", act), ("random", partial(named_policy, "random")))
@@ -117,11 +117,7 @@ def dreamer(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Runner:
     return Runner(dreams, ControllerPolicy(agent.controller, agent.squash, slots))
 
 
-def _policy(agent: StateSpaceAgent, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
-    return AgentPolicy(agent, slots, theta)
-
-
-def _angles(act: partial[Policy], settings: StateSpaceSettings, seeds: list[int]) -> np.ndarray:
+def _angles(act: PolicyFactory, settings: StateSpaceSettings, seeds: list[int]) -> np.ndarray:
     """The real angle over time f[N,T+1] of some of the evaluated episodes."""
     spec = pendulum_spec("state")
     runner = Runner(make_slots(spec, SLOTS), act(spec, SLOTS), record=lambda episode: angle(episode.frames))
