@@ -43,6 +43,8 @@ class CarPainter:
         self._map = CarMap(car_racing.PLAYFIELD, tones())
         self._window = np.empty((SIZE, SIZE, 4), np.uint8)
         self._tiles: list[int] = []  # of tile i, its place among the polygons of the road
+        self._touched: dict[int, Any] = {}  # tiles run over since the last frame, by number
+        self._visited: set[int] = set()  # tiles that have their new colour on the map
 
     def begin(self) -> None:
         """Read the track and the car of a new episode."""
@@ -53,14 +55,25 @@ class CarPainter:
         owners = {id(tile.color): tile.idx for tile in world.road}
         places = {owners[id(c)]: place for place, c in enumerate(colours) if id(c) in owners}
         self._tiles = [places[i] for i in range(len(world.road))]
+        self._touched.clear()
+        self._visited.clear()
         self._car = _Car(world.car)
 
     def touch(self, tile: Any) -> None:
-        """A tile has been run over, and has changed its colour."""
-        self._map.recolour(self._tiles[tile.idx], tile.color)
+        """A tile has been run over, and has changed its colour. The next frame shows it.
+
+        Neighbours share the pixels of their joint, and Box2D tells of them in an order that depends on the episodes
+        before: they are painted by number, and once.
+        """
+        if tile.idx not in self._visited:
+            self._touched[tile.idx] = tile
 
     def paint(self, out: Frames) -> Frames:
         """The frame u8[64,64,3] of this moment, written into `out`."""
+        for index in sorted(self._touched):
+            self._map.recolour(self._tiles[index], self._touched[index].color)
+        self._visited.update(self._touched)
+        self._touched.clear()
         hull, t = self._world.car.hull, self._world.t
         zoom = 0.1 * car_racing.SCALE * max(1 - t, 0) + car_racing.ZOOM * car_racing.SCALE * min(t, 1)
         ground, scale = self._map.level(zoom * SIZE / ALONG)
