@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,15 +70,6 @@ class Scale(Standardize):
         self.mean.copy_(mean)
         self.log_scale.copy_(scale.log())
         self.fitted.fill_(True)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Weights that are older than the scale were trained without one: for them it is the identity."""
-        names = ("mean", "log_scale", "fitted")
-        if not any(prefix + name in state_dict for name in names):
-            old = {"mean": torch.zeros_like(self.mean), "log_scale": torch.zeros_like(self.log_scale)}
-            old["fitted"] = torch.ones_like(self.fitted)
-            state_dict = state_dict | {prefix + name: old[name] for name in names}
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def _rows(y: Tensor, mask: Tensor | None, event: int) -> Tensor:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from frmdn.rollouts.sources import Source
+from frmdn.rollouts.sources.tables import Choice
 
 from .names import FILES
 
 
 @dataclass(frozen=True)
-class Columns:
-    """How a file of one's own is read."""
+class Columns(Choice):
+    """How a file of one's own is read: which columns of it, and what is held out."""
 
-    target: list[str] = field(default_factory=list)  # columns to model; none: all that have no other part
-    context: list[str] = field(default_factory=list)  # columns that are known beforehand
-    sequence: str | None = None  # the column that tells sequences apart
     held_out: float = 0.1  # share of validation, and again of test
     missing: str = "refuse"  # or "skip": rows with a missing number are not measured
 
@@ -67,11 +65,8 @@ def open_source(data: Data, progress: Callable[[int, int], None] | None = None) 
     """Read the data; ValueError names a missing or damaged file, MissingExtra a missing package."""
     if data.columns is not None and data.path is not None:
         from frmdn.rollouts.sources.series import series
-        from frmdn.rollouts.sources.tables import Choice
 
-        columns = data.columns
-        choice = Choice(columns.target, columns.context, columns.sequence)
-        return series(data.path, choice, columns.held_out, columns.missing == "skip")
+        return series(data.path, data.columns, data.columns.held_out, data.columns.missing == "skip")
     if data.name == "inverse-sine":
         from frmdn.rollouts.sources.toy import inverse_sine
 

@@ -185,16 +185,6 @@ def test_a_dimension_that_never_moves_keeps_the_scale_one() -> None:
         assert scale[0] == 1 and scale[1] == pytest.approx(1e-7, rel=0.3)
 
 
-def test_weights_that_are_older_than_the_scale_load_as_they_were() -> None:
-    old, context = rmdn(2, 2, 3, 16, standardize=False), torch.randn(4, 5, 2)
-    new = rmdn(2, 2, 3, 16)
-    new.load_state_dict(old.state_dict())
-    y = 1e5 * torch.randn(4, 5, 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert torch.equal(new(context)[0].log_prob(y), old(context)[0].log_prob(y))
-
-
 def test_the_memory_has_no_scale() -> None:
     from frmdn.agent.memory import Memory, MemoryConfig
 
