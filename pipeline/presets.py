@@ -41,7 +41,7 @@ PRESETS: dict[str, Settings] = {
         "search": {"population": 4, "episodes": 1, "generations": 2, "slots": 2, "stall_steps": 50, "max_steps": 100},
         "evaluate": {"episodes": 2, "max_steps": 200},
     },
-    # About twenty minutes on two cores.
+    # About fifteen minutes on two cores.
     "quick": {
         "collect": {"episodes": 192, "policy": "brownian", "max_steps": 500, "slots": 8},
         **QUICK_VISION,

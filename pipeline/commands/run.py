@@ -15,7 +15,7 @@ from .settle import requested, run_named, settle
 
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
-  quick     about twenty minutes on two cores; VizdoomTakeCover-v1, evolved in dreams: an hour
+  quick     about fifteen minutes on two cores; VizdoomTakeCover-v1, evolved in dreams: an hour
   quick-dream  half an hour on two cores; evolved in dreams only, in rounds
   standard  hours on a workstation
   paper     the published settings of World Models; days on many cores
