@@ -25,8 +25,9 @@ run: setup
 
 test: lint type # builds the documentation too: tests/docs/test_site.py
 	@# Two processes of one thread each: the tests' tensors are small, and threads that wait for each other are slower than
-	@# none. The tests of a file stay together, for they share what is slow to make.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	@# none. The tests of a file stay together, for they share what is slow to make; in their order, or files of one long
+	@# test would come last and keep one process waiting.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check .
