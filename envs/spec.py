@@ -1,4 +1,7 @@
-"""What a world is to the rest of the program: its frames, its actions, its limits, and how to make one."""
+"""What a world is to the rest of the program: its frames, its actions, its limits, and how to make one.
+
+Gymnasium is imported when a world is made or its spaces are read, and not before: who only acts does not need it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .frames import FrameEnv, FramePipe
+from .frames import FramePipe
 from .measure import Measure
 from .options import WorldConfig
+
+if TYPE_CHECKING:
+    import gymnasium
 
 Vectors = NDArray[np.float32]
 DEFAULT_MAX_STEPS = 1000  # for a world that sets no limit of its own
@@ -62,6 +66,8 @@ class ActionCodec:
     @classmethod
     def from_space(cls, space: gymnasium.Space[Any], rest: tuple[float, ...] | None = None) -> ActionCodec:
         """The codec of a bounded 1-D float Box (rest: by default its middle) or of a Discrete space."""
+        import gymnasium
+
         if isinstance(space, gymnasium.spaces.Discrete):
             return cls("discrete", n=int(space.n), start=int(space.start))
         if not isinstance(space, gymnasium.spaces.Box):
@@ -153,6 +159,7 @@ class EnvSpec:
     frame_size: int = 64
     channels: int = 3
     rows: tuple[int, int] | None = None  # rows of the picture that become the frame; None: all
+    height: int | None = None  # of the world's own picture, in which `rows` count; needed where others may come
     max_steps: int = DEFAULT_MAX_STEPS  # transitions (each of `repeat` steps of the world) before truncation
     repeat: int = 1
     idle_reward: float | None = None  # reward of a transition in which nothing is achieved, where that is a constant
@@ -177,7 +184,7 @@ class EnvSpec:
 
     @property
     def pipe(self) -> FramePipe:
-        return FramePipe(self.frame_size, self.channels, self.rows)
+        return FramePipe(self.frame_size, self.channels, self.rows, self.height)
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -193,6 +200,10 @@ class EnvSpec:
         inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
         if self.vector:
             return inner
+        from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
+
+        from .framed import FrameEnv
+
         card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
         sticky, pool = self.world.sticky, self.world.pool
         return FrameEnv(inner, self.pipe, repeat=self.repeat, sticky=sticky, pool=pool, seed=seed, spec=card)
@@ -200,4 +211,6 @@ class EnvSpec:
 
 def build_gymnasium(id: str, *, max_episode_steps: int, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     """gymnasium.make without the checker, which costs time in every step."""
+    import gymnasium
+
     return gymnasium.make(id, render_mode=render_mode, max_episode_steps=max_episode_steps, disable_env_checker=True)

@@ -66,6 +66,7 @@ def super_mario_spec(id: str, world: WorldConfig | None = None) -> EnvSpec:
         action=ActionCodec("discrete", n=len(names), names=names),
         build=partial(build_super_mario, target, world),
         rows=ROWS,
+        height=PICTURE[0],
         max_steps=world.max_steps,
         repeat=world.repeat,
         world=world,
