@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .agent.dream import Dream, DreamState
     from .agent.memory import Memory, MemoryConfig
     from .agent.vision import ConvVAE, VisionConfig
+    from .controller.agent import make_agent
     from .controller.evaluate import EvaluationReport
     from .controller.evolution import SearchConfig
     from .controller.linear import LinearController
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .pipeline.front.playing import collect, evaluate
     from .pipeline.front.run import Run, open
     from .pipeline.front.search import Evolved, evolve
-    from .pipeline.session import make_agent
+    from .pipeline.trained.file import load
     from .rollouts.episodes.episode import Episode
     from .rollouts.episodes.store import EpisodeStore
 
@@ -73,6 +74,7 @@ __all__ = [
     "evolve",
     "frmdn",
     "get_spec",
+    "load",
     "make_agent",
     "mdn",
     "open",
@@ -86,6 +88,7 @@ _HOMES = {
     "agent.dream": ("Dream", "DreamState"),
     "agent.memory": ("Memory", "MemoryConfig"),
     "agent.vision": ("ConvVAE", "VisionConfig"),
+    "controller.agent": ("make_agent",),
     "controller.evaluate": ("EvaluationReport",),
     "controller.evolution": ("SearchConfig",),
     "controller.linear": ("LinearController",),
@@ -98,7 +101,7 @@ _HOMES = {
     "pipeline.front.playing": ("collect", "evaluate"),
     "pipeline.front.run": ("Run", "open"),
     "pipeline.front.search": ("Evolved", "evolve"),
-    "pipeline.session": ("make_agent",),
+    "pipeline.trained.file": ("load",),
     "rollouts.episodes.episode": ("Episode",),
     "rollouts.episodes.store": ("EpisodeStore",),
 }

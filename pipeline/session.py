@@ -6,16 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.agent import Agent
 from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive
 from frmdn.agent.vision import ConvVAE
-from frmdn.controller.linear import LinearController
+from frmdn.controller.agent import make_agent
+from frmdn.controller.dreaming import DreamConfig
 from frmdn.envs.catalogue import get_spec
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.batches import split
@@ -64,6 +66,11 @@ class Session:
         """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
         limit = self.config.evaluate.max_steps
         return self.spec if limit is None else replace(self.spec, max_steps=min(limit, self.spec.max_steps))
+
+    @property
+    def root_seed(self) -> int:
+        """The root of the random numbers of all rounds."""
+        return self.config.seed
 
     # Rounds: a folder of a further round goes on from those before it
 
@@ -130,6 +137,26 @@ class Session:
     def _counts(self) -> list[int]:
         return [each.config.collect.episodes for each in self.lineage]
 
+    def first_latents(self) -> Tensor:
+        """Where real episodes began, f32[N,Z]: the first latent of every encoded episode."""
+        store = self.latents()
+        indices = store.indices()
+        if not indices:
+            raise ValueError(f"{store.folder} holds no latents to begin dreams at: run frmdn encode --run DIR first")
+        return torch.from_numpy(np.concatenate([store.read_slice(index, 0, 1).mean[:1] for index in indices]))
+
+    def has(self, stage: str) -> bool:
+        """Whether what a stage makes is there, and up to date."""
+        return any(status.name == stage and status.state == "done" for status in self.workspace.status())
+
+    def require(self, *stages: str) -> None:
+        """Raise ValueError unless these stages of the run are done."""
+        states = {status.name: status.state for status in self.workspace.status()}
+        missing = [name for name in stages if states[name] != "done"]
+        if missing:
+            what = ", ".join(f"{name} ({states[name]})" for name in missing)
+            raise ValueError(f"this needs {what} done first: run frmdn run --out {self.workspace.root}")
+
     # The models
 
     def new_vision(self) -> ConvVAE:
@@ -165,6 +192,16 @@ class Session:
     def dreams(self) -> bool:
         """Whether the controller is evolved in dreams."""
         return self.config.dream.world == "dream"
+
+    @property
+    def rules(self) -> tuple[float | None, Literal["learned", "survival"]]:
+        """How dreams of the run end (`Dream.done_threshold`) and reward: as its search dreamt, where it did."""
+        config = self.config.dream if self.dreams else DreamConfig(done_threshold=0.5)
+        return config.done_threshold, config.reward
+
+    def dreamers(self, agent: Agent) -> list[Memory]:
+        """The memories that dream: all of the ensemble where the run's search dreamt, else the one that acts."""
+        return self.memories() if self.dreams or agent.memory is None else [agent.memory]
 
     def start(self, agent: Agent) -> np.ndarray | None:
         """Where a search of this round begins, f32[N]: at the controller of the round before; None begins at zero."""
@@ -216,21 +253,6 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     validation = next((line["validation"] for line in reversed(lines) if "validation" in line), None)
     steps = sum(int(line["steps"]) for line in lines)
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
-
-
-def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
-
-    >>> spec = frmdn.get_spec("CarRacing-v3")
-    >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
-    >>> frmdn.make_agent(frmdn.ConvVAE(), memory, spec).controller
-    LinearController(inputs=288, outputs=3)
-    """
-    config = config or AgentConfig()
-    hidden = memory.config.hidden if memory is not None else 0
-    inputs = vision.config.latent + hidden * (len(config.features) - 1)
-    controller = LinearController(inputs, spec.action.size)
-    return Agent(vision, memory, controller, spec.action.squash, config)
 
 
 def open_session(root: str | Path, workers: int = 0) -> Session:

@@ -22,9 +22,9 @@ from frmdn.rollouts.run import Runner, run_episodes
 
 from ..drawing import canvas
 from ..drawing.canvas import Controls, controls_of
-from ..session import Session
+from ..trained.trained import Trained
 from .fidelity import CHUNK, decode
-from .worlds import dream_slots, require
+from .worlds import dream_slots
 
 Pictures = NDArray[np.uint8]
 
@@ -58,18 +58,17 @@ class Film:
         return len(self.actions)
 
 
-def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> Film:
+def film_open_loop(trained: Trained, shot: Shot, episode: int | None = None) -> Film:
     """A dream that watches the first steps of a real episode and is then given its actions alone.
 
     `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
     """
-    require(session, "evolve" if episode is None else "memory")
-    session = session.kept
+    trained.require("evolve" if episode is None else "memory")
+    agent = trained.agent()
     if episode is None:
-        agent = session.agent()
-        source, name = drive(session, agent, shot), "a new drive of the agent"
+        source, name = drive(trained, agent, shot), "a new drive of the agent"
     else:
-        agent, source, name = session.agent(), _stored(session, episode), f"stored episode {episode}"
+        source, name = _stored(trained, episode), f"stored episode {episode}"
     total = min(source.steps, shot.warmup + shot.steps)
     warmup = min(shot.warmup, max(1, total // 2))  # of a short episode, the dream shall have its part
     latents, actions = encode(agent, source.frames[: total + 1]), torch.from_numpy(source.actions[:total])[None]
@@ -85,7 +84,7 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
         ),
         alone=warmup,
         actions=source.actions[:total],
-        controls=controls_of(session.spec),
+        controls=controls_of(trained.official),
         real=source.rewards[:total],
         **_drawn(merged),
     )
@@ -101,16 +100,15 @@ def _through(agent: Agent, latents: Tensor, actions: Tensor, warmup: int, shot: 
     return lived, open_loop(dream, start, tail, generator(shot.seed, "film"))[0]
 
 
-def film_agent(session: Session, shot: Shot) -> Film:
+def film_agent(trained: Trained, shot: Shot) -> Film:
     """The agent acting in its own dream, from the first latent of a real episode until the dream ends it."""
-    require(session, "evolve")
-    session = session.kept
-    agent = session.agent()
+    trained.require("evolve")
+    agent = trained.agent()
     assert agent.memory is not None
-    world = dream_slots(session, agent, shot.temperature, 1, shot.steps, [agent.memory])
-    policy = ControllerPolicy(agent.controller, agent.squash, 1, session.theta(agent))
+    world = dream_slots(trained, agent, shot.temperature, 1, shot.steps, [agent.memory])
+    policy = ControllerPolicy(agent.controller, agent.squash, 1, trained.theta(agent))
     runner = Runner(world, policy, record=lambda episode: episode)
-    seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]
+    seed = episode_seeds(trained.root_seed, "transfer", 1, shot.seed)[0]
     (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
     episode: Episode = outcome.payload
     # Features begin with the latent; replayed with an empty memory, they give the densities that were dreamt from.
@@ -122,21 +120,21 @@ def film_agent(session: Session, shot: Shot) -> Film:
         panels=(("the agent in its own dream", pixels(agent, latents)),),
         alone=0,
         actions=episode.actions,
-        controls=controls_of(session.spec),
+        controls=controls_of(trained.official),
         real=None,
         **_drawn(lived),
     )
 
 
-def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
-    """A new real episode of the run's agent, as long as the film."""
+def drive(trained: Trained, agent: Agent, shot: Shot) -> Episode:
+    """A new real episode of the agent, as long as the film."""
     runner = Runner(
-        make_slots(session.official, 1, official=True),
-        AgentPolicy(agent, SLOTS, session.theta(agent)),
+        make_slots(trained.official, 1, official=True),
+        AgentPolicy(agent, SLOTS, trained.theta(agent)),
         max_steps=shot.warmup + shot.steps,
         record=lambda episode: episode,
     )
-    seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]
+    seed = episode_seeds(trained.root_seed, "transfer", 1, shot.seed)[0]
     try:
         (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
     finally:
@@ -145,8 +143,8 @@ def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
     return episode
 
 
-def _stored(session: Session, episode: int) -> Episode:
-    store = session.episodes()
+def _stored(trained: Trained, episode: int) -> Episode:
+    store = trained.episodes()
     indices = store.indices()
     if episode not in indices:
         raise ValueError(f"episode {episode} is not stored: this run has episodes 0 to {max(indices, default=-1)}")

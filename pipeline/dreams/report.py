@@ -24,7 +24,7 @@ from .fidelity import OpenLoopPlan, measure_open_loop
 from .figures import open_loop_figure, rho_text, temperature_figure, transfer_figure
 from .section import RESULT
 from .transfer import TransferPlan, compare, controllers, mean_std, play_for_real, play_in_dreams
-from .worlds import held_out, require
+from .worlds import held_out
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReportPlan:
 
 def make_report(session: Session, plan: ReportPlan) -> dict[str, Any]:
     """Measure, write `dream.json` and `dream/*.png`, and return what was written. Of several rounds, the one kept."""
-    require(session, "memory", "evolve")
+    session.require("memory", "evolve")
     root, inputs, session = session.workspace.root, made_of(session), session.kept
     begin, agent, seed = time.monotonic(), session.agent(), session.config.seed
     quality = _open_loop(session, agent, plan.open_loop)

@@ -19,6 +19,7 @@ class Player:
         agent: vision, memory and controller.
         theta: the controller's parameters f32[N], N = `agent.controller.size`.
         spec: the world that it plays.
+        evaluation: what was measured of it, as `Run.evaluation`; None: nothing is known here.
 
     Raises:
         ValueError: theta has another size, or is not finite.
@@ -31,13 +32,13 @@ class Player:
     >>> player.reset()  # before the next episode
     """
 
-    def __init__(self, agent: Agent, theta: ArrayLike, spec: EnvSpec) -> None:
+    def __init__(self, agent: Agent, theta: ArrayLike, spec: EnvSpec, evaluation: dict[str, Any] | None = None) -> None:
         parameters = np.asarray(theta, np.float32)
         if parameters.shape != (agent.controller.size,):
             raise ValueError(f"theta has shape {parameters.shape}, the controller needs ({agent.controller.size},)")
         if not np.isfinite(parameters).all():
             raise ValueError("theta holds NaN or infinity: give the parameters of a finished search")
-        self.agent, self.theta, self.spec = agent, parameters, spec
+        self.agent, self.theta, self.spec, self.evaluation = agent, parameters, spec, evaluation
         self._row = torch.from_numpy(parameters.copy())[None]
         self.state: AgentState = agent.initial(1)  # what it remembers, a batch of one
 
@@ -56,7 +57,8 @@ class Player:
         """The action for one frame, as the environment takes it: f32[A] for a Box, an int for a Discrete space.
 
         Args:
-            frame: u8[S,S,C] as `spec.make()` shows it, or the world's own picture u8[H,W,C], which is made into one.
+            frame: u8[S,S,C] as `spec.make()` shows it, or a picture u8[H,W,C] of the world, of any size, which is cut
+                and resized as in training.
 
         Raises:
             ValueError: the frame has another type or number of channels.

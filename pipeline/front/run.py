@@ -18,9 +18,11 @@ from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.episodes.joined import Episodes, LatentSource
 
 from ..config import RunConfig
-from ..dreams.worlds import dream_slots, first_latents, rules
+from ..dreams.worlds import dream_slots
 from ..files import History, read_json
 from ..session import Session, open_session
+from ..trained.export import export
+from ..trained.file import HELD
 from ..workspace import StageStatus, Workspace
 from .player import Player
 
@@ -176,6 +178,25 @@ class Run:
         """
         return Player(self.agent(), self.theta() if theta is None else theta, self.spec)
 
+    def export(self, file: str | Path) -> Path:
+        """Write the agent into one file, which `frmdn.load` reads without the environment: its path.
+
+        Args:
+            file: a name that ends in .safetensors; an agent file of that name is written anew.
+
+        Raises:
+            ValueError: the controller is not evolved yet, or the name is that of something else.
+
+        >>> frmdn.load(frmdn.open("runs/tiny").export("agent.safetensors"))
+        Player(Counting-v0, 82 parameters)
+        """
+        for stage in HELD:
+            self._finished(stage)
+        path = Path(file).expanduser()
+        measured = any(status.name == "evaluate" and status.state == "done" for status in self.status())
+        export(self.session, path, self.evaluation if measured else None)
+        return path
+
     # What it dreams
 
     def dream(self, temperature: float = 1.0) -> Dream:
@@ -188,7 +209,7 @@ class Run:
         >>> state.z.shape, reward.shape
         (torch.Size([3, 32]), torch.Size([3]))
         """
-        ends, reward = rules(self.session)
+        ends, reward = self.session.rules
         return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward)
 
     def starts(self) -> Tensor:
@@ -198,7 +219,7 @@ class Run:
         torch.Size([4, 32])
         """
         self._finished("encode")
-        return first_latents(self.session)
+        return self.session.first_latents()
 
     def dream_env(self, envs: int = 1, *, temperature: float = 1.0, max_steps: int | None = None) -> DreamEnv:
         """`envs` dreams side by side as a Gymnasium vector environment that renders.

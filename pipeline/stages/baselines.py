@@ -10,12 +10,13 @@ from typing import Any
 
 from frmdn.agent.agent import Agent, AgentConfig
 from frmdn.agent.seeds import derive
+from frmdn.controller.agent import make_agent
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import PolicyFactory, agent_policy, named_policy
 from frmdn.rollouts.policy import HeldPolicy, Policy
 
 from ..files import read_json
-from ..session import Session, Work, make_agent
+from ..session import Session, Work
 from ..weights import load_theta
 from ..workspace import StageClock
 from .evolve import search
