@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from .bench import add_bench
 from .density import add_density
-from .dream import add_dream
+from .dream import MEASURED, add_dream
 from .emulator import add_emulator
+from .export import add_export, add_hub
 from .play import add_play
 from .run import add_run
 from .stage import add_stages
@@ -24,13 +25,14 @@ EXAMPLES = """examples:
   frmdn status --run runs/car                                    what is done, partial, stale or missing, and why
   frmdn evaluate --run runs/car --episodes 100 --json            measure a finished agent on more tracks
   frmdn run --out runs/car --set search.generations=80 --replace search on; redo only what depends on it
+  frmdn export --run runs/car --out car.safetensors              the finished agent as one file, to take elsewhere
 """
 INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM, 1 otherwise."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = _joined(sys.argv[1:] if arguments is None else list(arguments))
     options = parser(bench=words[:1] == ["bench"]).parse_args(words)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -49,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _joined(words: list[str]) -> list[str]:
+    """The words with a command's own two, `dream report`, as one."""
+    return [MEASURED, *words[2:]] if words[:2] == MEASURED.split() else words
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -77,6 +84,8 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     add_density(commands)
     add_dream(commands)
     add_play(commands)
+    add_export(commands)
+    add_hub(commands)
     add_statespace(commands)
     add_emulator(commands)
     add_bench(commands, bench)

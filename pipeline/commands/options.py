@@ -30,6 +30,14 @@ def add_folder(command: Any, required: bool = True, **more: Any) -> None:
     )
 
 
+def add_agent(command: Any, required: bool = True) -> None:
+    """A trained agent: `--run DIR`, or in its place the file that `frmdn export` made."""
+    either = command.add_mutually_exclusive_group(required=required)
+    help = "an agent file, made by frmdn export"
+    either.add_argument("out", type=Path, nargs="?", metavar="FILE", default=argparse.SUPPRESS, help=help)
+    add_folder(either, required=False)
+
+
 def add_set(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
     """`--set`, as often as one likes."""
     command.add_argument("--set", action="append", default=[], metavar=metavar, dest="settings", help=help)

@@ -11,24 +11,28 @@ from ..files import read_json
 from ..progress import Progress
 from ..stages.table import ROUNDS, STAGES
 from ..workspace import Workspace
-from .options import add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
-from .settle import open_folder, requested, run_named, settle
+from .options import add_agent, add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
+from .settle import cores, open_folder, requested, run_named, settle
 
 STAGE_EPILOG = """examples:
   frmdn {name} --run runs/car
   frmdn {name} --run runs/car --workers 4 --json
 """
+FILE_EPILOG = "  frmdn evaluate car.safetensors --episodes 100\n"
 
 
 def add_stages(commands: Any) -> None:
     """A command for every stage."""
     for stage in (*STAGES, ROUNDS):
-        command = add_command(commands, stage.name, stage.help, STAGE_EPILOG.format(name=stage.name), run)
-        add_folder(command)
+        epilog = STAGE_EPILOG.format(name=stage.name) + (FILE_EPILOG if stage.name == "evaluate" else "")
+        command = add_command(commands, stage.name, stage.help, epilog, run)
         if stage.name == "evaluate":
+            add_agent(command)
             command.add_argument(
                 "--episodes", type=whole, metavar="N", help="another number than configured: printed only"
             )
+        else:
+            add_folder(command)
         if stage.name == "evolve":
             add_search(command)
         add_settings(command)
@@ -37,6 +41,8 @@ def add_stages(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`frmdn collect`, `frmdn vision` and so on: one stage of an existing folder."""
+    if options.command == "evaluate" and options.out.is_file():
+        return _evaluate_file(options)
     workspace = Workspace(options.out)
     config = requested(options, workspace)
     with workspace.lock():
@@ -57,6 +63,28 @@ def run(options: argparse.Namespace) -> int:
             print_json(read_json(workspace.root / "evaluation.json"))
         else:
             print_json({"stage": options.command, **(workspace.done(options.command) or {})})
+    return 0
+
+
+def _evaluate_file(options: argparse.Namespace) -> int:
+    """Measure the agent of one file, on the seeds of its run's own evaluation; the file stays as it is."""
+    if options.settings or options.replace:
+        raise ValueError("an agent file keeps its settings: --set and --replace go with --run DIR")
+    from ..trained.file import AgentFile
+    from ..trained.measure import measure_file
+
+    file, progress = AgentFile(options.out), Progress()
+    workers = cores() if options.workers is None else options.workers
+    with progress.task("evaluate", "episodes") as task:
+        report = measure_file(file, task.update, options.episodes, workers, options.ray_address)
+    low, high = report.ci95
+    own = f"{file.evaluation['mean']:.0f} over {file.evaluation['episodes']}" if file.evaluation else "not measured"
+    progress.line(
+        f"evaluate  mean return {report.mean:.0f} (95 %: {low:.0f} to {high:.0f}) over {report.episodes} episodes; "
+        f"in its run: {own}"
+    )
+    if options.json:
+        print_json(report.to_dict())
     return 0
 
 

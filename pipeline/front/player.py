@@ -77,10 +77,17 @@ class Player:
         if picture.shape == spec.frame_shape and picture.dtype == spec.frame_type:
             return np.ascontiguousarray(picture)
         channels = picture.shape[2] if picture.ndim == 3 else 1
-        if spec.vector or picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels != spec.channels:
+        if (
+            spec.vector
+            or picture.dtype != np.uint8
+            or picture.ndim not in (2, 3)
+            or not picture.size
+            or channels != spec.channels
+        ):
             wanted = f"{np.dtype(spec.frame_type)}{list(spec.frame_shape)}"
             raise ValueError(
                 f"frame is {picture.dtype}{list(picture.shape)}, but the agent sees {wanted}: give it what "
-                f"env.reset and env.step of spec.make() return, one frame at a time"
+                f"env.reset and env.step of spec.make() return, or a picture uint8[H, W, {spec.channels}] of the "
+                "world, one frame at a time"
             )
         return spec.pipe(picture)

@@ -36,10 +36,7 @@ class Content(NamedTuple):
 
 def write(path: Path, content: Content) -> None:
     """Write one file, whole or not at all. ValueError: `path` names something else than an agent file."""
-    if path.suffix != SUFFIX:
-        raise ValueError(f"an agent file is named *{SUFFIX}, not {path.name}: give such a name")
-    if path.exists() and not is_agent(path):
-        raise ValueError(f"{path} is there already and is no agent file: give another name")
+    check_name(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(content.tensors.items())}
     about = {
         "format": FORMAT,
@@ -50,7 +47,15 @@ def write(path: Path, content: Content) -> None:
     write_bytes(path, save_tensors(tensors, about))
 
 
-def is_agent(path: Path) -> bool:
+def check_name(path: Path) -> None:
+    """Raise ValueError unless an agent may be written there: what else is there stays."""
+    if path.suffix != SUFFIX:
+        raise ValueError(f"an agent file is named *{SUFFIX}, not {path.name}: give such a name")
+    if path.exists() and not _is_agent(path):
+        raise ValueError(f"{path} is there already and is no agent file: give another name")
+
+
+def _is_agent(path: Path) -> bool:
     """Whether a file says of itself that it is an agent file, of whatever version."""
     try:
         return _about(path).get("format") == FORMAT
@@ -112,7 +117,7 @@ def _checksum(description: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         total.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        total.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        total.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return total.hexdigest()
 
 

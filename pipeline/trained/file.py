@@ -137,7 +137,8 @@ def _parts(header: Header, tensors: dict[str, Tensor]) -> tuple[Agent, NDArray[n
     theta, first = tensors.pop(THETA, None), tensors.pop(STARTS, None)
     if theta is None or theta.dtype != torch.float32 or theta.shape != (agent.controller.size,):
         raise ValueError(f"theta must be f32[{agent.controller.size}], not {_kind(theta)}")
-    if first is None or first.dtype != torch.float32 or first.shape != (max(1, len(first)), header.vision.latent):
+    latents = None if first is None or first.ndim != 2 else (max(1, len(first)), header.vision.latent)
+    if first is None or first.dtype != torch.float32 or first.shape != latents:
         raise ValueError(f"first_latents must be f32[N,{header.vision.latent}], not {_kind(first)}")
     if tensors:
         raise ValueError(f"it holds what no agent has: {min(tensors)[:60]}")

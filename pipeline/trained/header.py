@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import gymnasium
 
 LARGEST_FRAME = 4096  # pixels a side
+LARGEST_FIGURE = 1e15  # of an evaluation
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,18 @@ class Header:
     episodes: int  # of its evaluation, done or not
     done_threshold: float | None  # how its dreams end, and reward
     reward: Literal["learned", "survival"]
-    versions: dict  # type: ignore[type-arg]  # of what wrote the file
-    evaluation: dict | None = None  # type: ignore[type-arg]  # the run's evaluation.json; None: not measured
+    versions: dict  # of what wrote the file
+    evaluation: dict | None = None  # the run's evaluation.json; None: not measured
 
     def __post_init__(self) -> None:
         if self.seed < 0 or self.episodes < 1:
             raise ValueError(f"seed must not be negative and episodes be at least 1, not {self.seed}, {self.episodes}")
         if self.done_threshold is not None and not 0 < self.done_threshold < 1:
             raise ValueError(f"done_threshold must lie between 0 and 1, or be null, not {self.done_threshold}")
+        if not all(isinstance(version, str) for version in self.versions.values()):
+            raise ValueError("versions must be words")
+        if self.evaluation is not None:
+            _check_evaluation(self.evaluation, "evaluation")
         frame, seen = (self.world.frame_size, self.world.channels), (self.vision.frame_size, self.vision.channels)
         if frame != seen:
             raise ValueError(f"world and vision disagree about frames: {frame} and {seen}")
@@ -141,6 +146,27 @@ class Header:
             return from_json(cls, json.loads(text, parse_constant=_refuse, parse_float=_finite))
         except (OverflowError, RecursionError):
             raise ValueError("its description is nested too deep, or holds a number that is too large") from None
+
+
+def _check_evaluation(report: Any, where: str) -> None:
+    """Raise ValueError unless a report, and those of its baselines, have the figures that people are shown."""
+    found = report if isinstance(report, dict) else {}
+    for key in ("mean", "std", "episodes"):
+        if not _is_figure(found.get(key)):
+            raise ValueError(f"{where}.{key} must be a number, not {str(found.get(key))[:60]}")
+    for key, count in (("ci95", 2), ("returns", None)):
+        numbers = found.get(key)
+        if not isinstance(numbers, list) or not all(map(_is_figure, numbers)) or count not in (None, len(numbers)):
+            raise ValueError(f"{where}.{key} must be a list of numbers, not {str(numbers)[:60]}")
+    baselines = found.get("baselines", {})
+    if not isinstance(baselines, dict):
+        raise ValueError(f"{where}.baselines must be reports by name, not {str(baselines)[:60]}")
+    for name, each in baselines.items():
+        _check_evaluation(each, f"{where}.baselines.{name[:30]}")
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_FIGURE
 
 
 def _refuse(word: str) -> float:
