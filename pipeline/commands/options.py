@@ -34,8 +34,15 @@ def add_agent(command: Any, required: bool = True) -> None:
     """A trained agent: `--run DIR`, or in its place the file that `frmdn export` made."""
     either = command.add_mutually_exclusive_group(required=required)
     help = "an agent file, made by frmdn export"
-    either.add_argument("out", type=Path, nargs="?", metavar="FILE", default=argparse.SUPPRESS, help=help)
+    either.add_argument("out", action=_AsPath, nargs="?", metavar="FILE", default=argparse.SUPPRESS, help=help)
     add_folder(either, required=False)
+
+
+class _AsPath(argparse.Action):
+    """Keeps a path. `type=Path` would make one of SUPPRESS too, and so take a FILE that is not there for one."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, Path(values))
 
 
 def add_set(command: argparse.ArgumentParser, metavar: str, help: str) -> None:

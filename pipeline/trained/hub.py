@@ -67,7 +67,11 @@ def pull(repository: str, out: Path, revision: str | None = None) -> AgentFile:
     with tempfile.TemporaryDirectory() as scratch:
         with _talking(repository):
             fetched = Path(hub.hf_hub_download(repository, AGENT, revision=revision, local_dir=scratch))
-        AgentFile(fetched)
+        try:
+            AgentFile(fetched)
+        except ValueError as error:
+            why = str(error).replace(f"{fetched} ", "")
+            raise ValueError(f"{repository} holds no whole agent of frmdn ({why})") from None
         write_bytes(out, fetched.read_bytes())
     return AgentFile(out)
 
