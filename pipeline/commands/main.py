@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from .bench import add_bench
 from .density import add_density
@@ -32,7 +33,7 @@ INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM, 1 otherwise."""
-    words = _joined(sys.argv[1:] if arguments is None else list(arguments))
+    words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser(bench=words[:1] == ["bench"]).parse_args(words)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -53,11 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
-def _joined(words: list[str]) -> list[str]:
-    """The words with a command's own two, `dream report`, as one."""
-    return [MEASURED, *words[2:]] if words[:2] == MEASURED.split() else words
-
-
 def _terminate(number: int, frame: object) -> None:
     """SIGTERM, as `docker stop` sends it, ends like Ctrl-C: in order."""
     raise KeyboardInterrupt(number)
@@ -70,14 +66,16 @@ def _is_users(error: Exception) -> bool:
 
 def parser(bench: bool = False) -> argparse.ArgumentParser:
     """The whole command line; the arguments of the benchmarks only with `bench`, for they must be imported."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="frmdn",
         description="World-model agents: a ConvVAE sees, an FRMDN memory expects, a linear controller acts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = top.add_subparsers(title="commands", metavar="command", required=True)
+    commands = top.add_subparsers(
+        title="commands", metavar="command", required=True, parser_class=argparse.ArgumentParser
+    )
     add_run(commands)
     add_stages(commands)
     add_status(commands)
@@ -90,6 +88,15 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     add_emulator(commands)
     add_bench(commands, bench)
     return top
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes the two words of `dream report` for one command: behind `dream` alone, a word is a file."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        words = list(sys.argv[1:] if args is None else args)
+        joined = [MEASURED, *words[2:]] if words[:2] == MEASURED.split() else words
+        return super().parse_known_args(joined, namespace)
 
 
 class _Version(argparse.Action):

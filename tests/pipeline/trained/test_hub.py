@@ -104,6 +104,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def answer(self, value: Any, status: int = 200) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
+        if status == 404:
+            self.send_header("X-Error-Code", "RepoNotFound")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -115,7 +117,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.answer({"error": "Invalid credentials"}, 401)
         elif self.path == "/api/repos/create":
             self.made.append(json.loads(body))
-            self.answer({"url": "http://hub/me/counting"})
+            self.answer({"url": f"http://{self.headers['Host']}/me/counting"})
         elif "/preupload/" in self.path:
             wanted = json.loads(body)["files"]
             self.answer(
@@ -125,7 +127,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     self.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            self.answer({"success": True, "commitOid": "0" * 40, "commitUrl": "http://hub/me/counting/commit/0"})
+            self.answer(
+                {
+                    "success": True,
+                    "commitOid": "0" * 40,
+                    "commitUrl": f"http://{self.headers['Host']}/me/counting/commit/0",
+                }
+            )
         else:
             self.answer({"valid": True})
 
