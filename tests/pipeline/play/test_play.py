@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+import frmdn
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.catalogue import get_spec
 from frmdn.envs.worlds.counting import read_frame
@@ -230,3 +231,15 @@ def test_the_controller_is_the_evolved_one(finished: Path) -> None:
     agent = session.agent()
     expected = agent.squash(agent.controller.act(torch.from_numpy(theta)[None], seen)).numpy()
     assert np.allclose(dream.policy.act(games.SLOT, seen.numpy()), expected)
+
+
+@pytest.mark.parametrize("world", ["dream", "reality"])
+def test_an_agent_file_plays_as_its_run(endless: Path, script: Script, tmp_path: Path, world: str) -> None:
+    file = frmdn.open(endless).export(tmp_path / "agent.safetensors")
+    more = ["--scale", "1", "--fps", "1000", "--agent", "--seed", "2", "--in", world]
+    played = []
+    for agent in (["--run", str(endless)], [str(file)]):
+        seen = script({4: ["a"], 6: ["escape"]})
+        assert main(["play", *agent, *more]) == 0
+        played.append([(lines, [picture.tobytes() for picture in pictures]) for pictures, lines in seen])
+    assert len(played[0]) == 6 and played[0] == played[1]
