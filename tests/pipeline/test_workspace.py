@@ -147,7 +147,7 @@ def test_clearing_removes_what_lies_outside_the_folder(workspace: Workspace) -> 
     assert not (workspace.root / "evaluation.json").exists() and (workspace.root / "baselines").exists()
 
 
-@pytest.mark.parametrize(("stored", "said"), [(None, "no number"), (1, "1"), (3, "3")])
+@pytest.mark.parametrize(("stored", "said"), [(None, "no number"), *((n, str(n)) for n in (1, FORMAT - 1, FORMAT + 1))])
 def test_a_folder_of_another_version_is_refused_with_a_remedy(
     stored: int | None, said: str, workspace: Workspace, plain: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
