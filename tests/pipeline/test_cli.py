@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from frmdn.pipeline.commands import main as cli
-from frmdn.pipeline.commands import settle, status
+from frmdn.pipeline.commands import status
 from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.machine import cores
 from frmdn.pipeline.stages.table import STAGES
 
 HEAVY = ("torch", "ray", "gymnasium", "cma", "numpy", "rich", "h5py")
@@ -158,5 +159,5 @@ def test_the_number_of_workers_follows_the_quota_of_the_container(monkeypatch: p
     found = {}
     for name, read in quotas.items():
         monkeypatch.setattr(Path, "read_text", read)
-        found[name] = settle.cores()
+        found[name] = cores()
     assert found == {"300000 100000": 3, "max": 8}
