@@ -33,7 +33,7 @@ REFUSALS = {
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
+def named(path: Path | str) -> Iterator[None]:
     """An OSError from inside says of which file it is, as those of reading and writing do not by themselves."""
     try:
         yield

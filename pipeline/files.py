@@ -104,7 +104,7 @@ class History:
     Args:
         path: its folder is made where it does not exist.
         key: what numbers the lines.
-        numbers: what else a line must have.
+        numbers: what else a line must have; with any named, all that it has must be numbers.
     """
 
     def __init__(self, path: Path, key: str, numbers: Sequence[str] = ()) -> None:
@@ -116,7 +116,7 @@ class History:
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines, see `read_history`."""
-        return read_history(self.path, (self.key, *self.numbers))
+        return read_history(self.path, (self.key, *self.numbers), all_numbers=bool(self.numbers))
 
     def cut(self, last: int) -> list[dict[str, Any]]:
         """Keep the lines whose key is at most `last`, and return them."""
@@ -129,10 +129,11 @@ class History:
         write_bytes(self.path, "".join(json.dumps(dict(record)) + "\n" for record in records).encode())
 
 
-def read_history(path: Path, numbers: Sequence[str] = ()) -> list[dict[str, Any]]:
+def read_history(path: Path, numbers: Sequence[str] = (), all_numbers: bool = False) -> list[dict[str, Any]]:
     """The lines of a history file; empty where there is no file.
 
-    It ends before the first line that is no JSON object, or lacks one of `numbers`: a kill cuts the last one short, and
+    It ends before the first line that is no JSON object, lacks one of `numbers`, or has anything else than numbers
+    where `all_numbers` says so: a kill cuts the last one short, and
     what is behind a damaged one cannot be trusted. Whoever goes on writes those lines again.
     """
     lines: list[dict[str, Any]] = []
@@ -142,6 +143,8 @@ def read_history(path: Path, numbers: Sequence[str] = ()) -> list[dict[str, Any]
         except (ValueError, RecursionError):
             break
         if not isinstance(line, dict) or not all(_is(line.get(name), float) for name in numbers):
+            break
+        if all_numbers and not all(_is(value, float) for value in line.values()):
             break
         lines.append(line)
     return lines

@@ -235,7 +235,7 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
         return read_record(
             folder / "kept.json", {"generation": int, "real_steps": int, "validation": object, "last": object}
         )
-    lines = read_history(folder / "history.jsonl", ("generation",))
+    lines = read_history(folder / "history.jsonl", ("generation", "mean"), all_numbers=True)
     validation = next((line["validation"] for line in reversed(lines) if "validation" in line), None)
     steps = sum(int(line.get("steps", 0)) for line in lines)
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from ..disk import in_words
+from ..disk import in_words, named
 from ..progress import plain
 from .bench import add_bench
 from .density import add_density
@@ -27,6 +27,7 @@ EXAMPLES = """examples:
   frmdn evaluate --run runs/car --episodes 100 --json            measure a finished agent on more tracks
   frmdn run --out runs/car --set search.generations=80 --replace search on; redo only what depends on it
 """
+STDOUT = "the standard output"
 INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
 
 
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         code = int(options.function(options) or 0)
-        sys.stdout.flush()  # a full disk behind it must not wait for the interpreter's end
+        with named(STDOUT):
+            sys.stdout.flush()  # a full disk behind it must not wait for the interpreter's end
         return code
     except KeyboardInterrupt as stop:
         print("frmdn: interrupted; run the same command again: it goes on", file=sys.stderr)
@@ -63,6 +65,8 @@ def _tell(error: Exception) -> int:
     log, text = getattr(error, "log", None), str(error)
     if isinstance(error, OSError):
         text = in_words(error) or text
+        if error.filename == STDOUT:  # or the interpreter tries once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if log is None and not _is_users(error):
         traceback.print_exc()
         return 1

@@ -73,7 +73,8 @@ class IndexedFolder:
         path = self.path(index)
         unfinished = path.with_name(path.name + ".tmp")
         try:
-            with open(unfinished, "wb") as file:
+            unfinished.unlink(missing_ok=True)
+            with open(unfinished, "xb") as file:  # through no link that lies there
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
