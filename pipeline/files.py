@@ -88,8 +88,9 @@ def read_record(path: Path, shape: Mapping[str, type], remedy: str = REMEDY) -> 
 def _is(value: object, kind: type) -> bool:
     if kind not in (int, float):
         return isinstance(value, kind)
-    fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-    return fits and abs(value) < LARGEST  # type: ignore[operator]
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        return False
+    return -LARGEST < value < LARGEST
 
 
 def _no_number(text: str) -> NoReturn:

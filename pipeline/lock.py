@@ -76,7 +76,7 @@ def _take(handle: int, shared: bool = False) -> bool:
         return True
     os.lseek(handle, FAR, os.SEEK_SET)
     try:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
     except OSError:
         return False
     return True
@@ -87,7 +87,7 @@ def _give(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_UN)
         return
     os.lseek(handle, FAR, os.SEEK_SET)
-    msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+    msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
 
 
 def _read(handle: int) -> str:

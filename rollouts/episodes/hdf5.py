@@ -34,7 +34,7 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
             raise ValueError(f"its attribute {name} is neither a number nor a text of fixed length")
         value = np.empty((), attribute.dtype)
         attribute.read(value)
-        found[name] = value[()].decode() if fixed else value[()]
+        found[name] = value.item().decode() if fixed else value.item()
     return found
 
 

@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import pytest
 
+from frmdn.envs.worlds.counting import CountingEnv, Failure
 from frmdn.pipeline.commands import main as cli
 from frmdn.pipeline.commands import status
 from frmdn.pipeline.commands.main import main
@@ -129,6 +133,30 @@ def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -
 
     assert cli._is_users(MissingExtra("VizDoom", "doom", "Doom"))
     assert not cli._is_users(ImportError("numpy"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "said"), [("raise", 1, "RuntimeError: "), ("nan", 2, "the environment's reward")]
+)
+def test_an_environment_that_fails_is_one_line_and_leaves_its_traceback_in_the_log(
+    kind: str, code: int, said: str, tiny: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = Broken if kind == "nan" else partial(CountingEnv, failure=Failure("raise", step=3))
+    gymnasium.registry.pop("Counting-v0")
+    gymnasium.register("Counting-v0", entry_point=entry, max_episode_steps=10)
+    out = tmp_path / "run"
+    assert main(tiny(out)) == code
+    last, log = capsys.readouterr().err.splitlines()[-1], (out / "log.txt").read_text()
+    assert last.startswith(f"frmdn: {said}") and last.endswith(f"(the traceback is in {out / 'log.txt'})")
+    assert ("Traceback (most recent call last)" in log and "counting.py" in log) or (kind == "nan" and "run.py" in log)
+
+
+class Broken(CountingEnv):
+    """Its rewards are no numbers."""
+
+    def step(self, action: Any) -> Any:
+        frame, _, *ends = super().step(action)
+        return (frame, float("nan"), *ends)
 
 
 @pytest.mark.ray

@@ -198,7 +198,9 @@ def test_a_stage_folder_that_is_a_link_is_not_cleared_in_pretence(
     folder.rename(far)
     folder.symlink_to(far)
     workspace.write_config(override(plain, ["collect.policy=random"]))
-    with pytest.raises(ValueError, match="rollouts is a link to .*big, and what lies there must go.*run the same comm"):
+    with pytest.raises(
+        ValueError, match=r"rollouts is a link to .*big, and what lies there must go.*run the same comm"
+    ):
         workspace.begin("collect")
     assert len(list((far / "episodes").iterdir())) == 5 and states(workspace)["collect"] == "stale"
     shutil.rmtree(far)

@@ -193,9 +193,7 @@ def test_a_full_disk_stops_the_run_before_any_work(store: EpisodeStore, monkeypa
     assert played == []
 
 
-def test_an_episode_of_another_seed_is_refused_where_it_would_be_trained_on(
-    store: EpisodeStore, tmp_path: Path
-) -> None:
+def test_an_episode_of_another_seed_is_not_trained_on(store: EpisodeStore, tmp_path: Path) -> None:
     config, spec, other = CollectConfig(3, policy="random"), counting_spec(5), EpisodeStore(tmp_path / "other")
     collect(spec, config, store, seed=5, workers=0)
     collect(spec, config, other, seed=6, workers=0)

@@ -296,15 +296,17 @@ OTHER = """
 import sys
 import ray
 ray.__version__ = "9.9.9"
-print(ray.init(address="local", include_dashboard=False, object_store_memory=2**27).address_info["gcs_address"], flush=True)
+head = ray.init(address="local", include_dashboard=False, object_store_memory=2**27)
+print(head.address_info["gcs_address"], flush=True)
 sys.stdin.read()
 """
 LISTENING = """
-    import os, psutil
+    import psutil
     me = psutil.Process()
     ports = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet") if c.status == "LISTEN"]
     print("alone" if ports and all(c.laddr.ip.removeprefix("::ffff:") == "127.0.0.1" for c in ports) else ports)
-    print(os.environ.get("RAY_AUTH_MODE", "token" if pool._ray._raylet.get_authentication_mode().name == "TOKEN" else "none"))
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+    print("token" if is_token_auth_enabled() else "open")
 """
 SCRIPT = """
 from frmdn.envs.worlds.counting import counting_spec
