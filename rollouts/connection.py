@@ -17,6 +17,7 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 # this machine alone: the second name is Ray's own, and means "one machine, no cluster" on Linux as well.
 ALONE = {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 SOCKET, SESSION = 107, 70  # characters: of a socket's path at most, and those that Ray puts behind its folder
+SLOW = "timed out during startup"  # Ray gives itself 30 s, which a busy machine may need twice
 SHORT = "/tmp/ray"  # Ray's own folder where there is no TMPDIR
 KEPT = "what is finished is kept: run the same command again, and it resumes"
 HINT = "If memory ran out, use fewer workers or slots; if an environment crashed, workers=0 shows its own messages"

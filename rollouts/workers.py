@@ -16,7 +16,7 @@ import torch
 
 from frmdn.envs.errors import MissingExtra
 
-from .connection import ALONE, KEPT, QUIET, REMEDY, environment, guard_token, handler, options, refused
+from .connection import ALONE, KEPT, QUIET, REMEDY, SLOW, environment, guard_token, handler, options, refused
 from .host import WorkerError, check_code, host_class
 from .job import Job, Outcome
 from .run import Runner, run_episodes
@@ -259,10 +259,13 @@ def _connect(address: str | None) -> Any:
 
         if ray.is_initialized():
             return ray
-        try:
-            ray.init(**options(address), log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray raises what it likes, down to a bare Exception
-            raise refused(error, address) from error
+        for last in (False, False, True):
+            try:
+                ray.init(**options(address), log_to_driver=False, logging_level=logging.ERROR)
+                break
+            except Exception as error:  # Ray raises what it likes, down to a bare Exception
+                if last or SLOW not in str(error):
+                    raise refused(error, address) from error
     _local_ray = not address
     guard_token()
     return ray
