@@ -17,7 +17,7 @@ Record = TypeVar("Record")
 Plain = dict[str, Any]
 # What follows another setting unless it is set by hand: its name -> (the other's name, its value from all settings).
 Links = Mapping[str, tuple[str, Callable[[Plain], Any]]]
-FORMAT = 2  # of folders: one more whenever this frmdn cannot go on with those that were made before
+FORMAT = 3  # of folders: one more whenever this frmdn cannot go on with those that were made before
 
 
 # In a folder
@@ -30,7 +30,8 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 def read_settings(path: Path, maker: str) -> Plain:
     """The settings in a folder that the command `maker` made; ValueError where it is of another format, or damaged."""
-    stored = read_json(path)
+    lost = f"restore it from a copy; without one, make it anew with {maker} --out NEW"
+    stored = read_json(path, lost)
     found = stored.pop("format", "no number")
     if found != FORMAT:
         raise ValueError(

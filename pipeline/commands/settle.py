@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
+from ..machine import cores
 from ..progress import Progress
 from ..stages.table import fingerprints
 from ..workspace import Workspace
@@ -19,16 +18,6 @@ if TYPE_CHECKING:
 
 ENV, PRESET = "CarRacing-v3", "quick"
 PLAYING = ("collect", "evolve", "rounds", "evaluate")  # stages that wait for the environment
-
-
-def cores() -> int:
-    """The processors that this process may use: its affinity, and the quota of its container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return count
 
 
 def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:

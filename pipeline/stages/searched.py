@@ -20,7 +20,7 @@ from frmdn.controller.subspace import Subspace, principal, seen
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import open_pool
 
-from ..files import History, read_json, write_json
+from ..files import read_history, read_record, write_json
 from ..session import Session
 from ..weights import load_state, save_state
 
@@ -137,7 +137,7 @@ def kept_text(folder: Path) -> str:
     path = folder / "kept.json"
     if not path.exists():
         return ""
-    kept = read_json(path)
+    kept = read_record(path, {"generation": int, "real_steps": int, "validation": object})
     value = "" if kept["validation"] is None else f": {kept['validation']:.0f} in reality"
     return f"; kept the mean of generation {kept['generation']}{value} ({kept['real_steps']:,} real steps)"
 
@@ -145,4 +145,5 @@ def kept_text(folder: Path) -> str:
 def _real_steps(folder: Path, world: Searched) -> int:
     """Steps of the real environment that the search took."""
     key = "steps" if world.rehearsal is None else "real_steps"
-    return sum(int(line.get(key, 0)) for line in History(folder / "history.jsonl", "generation").read())
+    lines = read_history(folder / "history.jsonl", ("generation", "mean"), all_numbers=True)
+    return sum(int(line.get(key, 0)) for line in lines)

@@ -39,7 +39,7 @@ def _run(settings: StateSpaceSettings, out: Path, seeds: int, controls: bool) ->
     results = []
     for seed in range(seeds):
         path = out / f"seed-{seed}" / "result.json"
-        if not path.exists():
+        if not (path.exists() and (path.parent / "model.safetensors").exists()):
             model, times = train_seed(settings, data, seed, path.parent, progress)
             write_json(path, {**evaluate_seed(settings, data, model, seed, path.parent), **times})
         results.append(read_json(path))
