@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .adapters.returned import Checked
 from .frames import FrameEnv, FramePipe
 from .measure import Measure
 from .options import WorldConfig
@@ -192,7 +193,7 @@ class EnvSpec:
         """A Gymnasium environment with our frames; its first reset without a seed uses `seed`. Or one with vectors."""
         inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
         if self.vector:
-            return inner
+            return Checked(inner, self.id, self.frame_shape)
         card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
         sticky, pool = self.world.sticky, self.world.pool
         return FrameEnv(inner, self.pipe, repeat=self.repeat, sticky=sticky, pool=pool, seed=seed, spec=card)
