@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .returned import refuse
+from .returned import refusal
 
 FULL = (0.0, 255.0)
 DECLARE = "return uint8 from 0 to 255, or declare what you return, e.g. Box(0, 1, shape, numpy.float32)"
@@ -22,18 +22,18 @@ def as_bytes(picture: NDArray[Any], bounds: tuple[float, float], name: str) -> N
     if picture.dtype == np.uint8 and bounds == FULL:
         return picture
     if picture.dtype.kind not in "uif" or not picture.size:
-        refuse(name, f"a picture is {picture.dtype}{list(picture.shape)}, which is none; {DECLARE}")
+        raise refusal(name, f"a picture is {picture.dtype}{list(picture.shape)}, which is none; {DECLARE}")
     low, high = bounds
     darkest, brightest = float(picture.min()), float(picture.max())
     slack = 1e-3 * (high - low)
     if not (darkest >= low - slack and brightest <= high + slack):  # NaN is neither
-        refuse(
+        raise refusal(
             name,
             f"a picture of {picture.dtype} reaches from {darkest:g} to {brightest:g}, but {low:g} to {high:g} are "
             f"declared; {DECLARE}",
         )
     if bounds == FULL and picture.dtype.kind == "f" and 0 < brightest <= 1:
-        refuse(
+        raise refusal(
             name, f"a picture of {picture.dtype} reaches from {darkest:g} to {brightest:g}, of 255 declared; {DECLARE}"
         )
     scaled = picture if bounds == FULL else (picture.astype(np.float32) - low) * (255.0 / (high - low))
@@ -56,7 +56,7 @@ def as_channels(picture: NDArray[np.uint8], channels: int, name: str) -> NDArray
     if channels == 3 and depth == 1:
         return np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
     declared = "(H, W) or (H, W, 1)" if channels == 1 else "(H, W, 3)"
-    refuse(name, f"a picture has shape {picture.shape}, but {declared} is declared: return what is declared")
+    raise refusal(name, f"a picture has shape {picture.shape}, but {declared} is declared: return what is declared")
 
 
 def as_picture(shown: Any, channels: int, name: str, bounds: tuple[float, float] = FULL) -> NDArray[np.uint8]:

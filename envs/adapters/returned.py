@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, NoReturn
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,7 @@ OLD = "it is of the kind before Gymnasium 0.26: change it, or wrap it with the p
 def began(result: Any, name: str) -> Began:
     """(observation, info) of a reset. ValueError names the environment that returns anything else."""
     if not isinstance(result, tuple) or len(result) != 2 or not isinstance(result[1], dict):
-        raise ValueError(f"environment {name!r}: reset must return (observation, info), not {_shape(result)}; {OLD}")
+        raise refusal(name, f"reset must return (observation, info), not {_shape(result)}; {OLD}")
     return result
 
 
@@ -27,10 +27,8 @@ def stepped(result: Any, name: str) -> Stepped:
     returns anything else.
     """
     if not isinstance(result, tuple) or len(result) != 5:
-        raise ValueError(
-            f"environment {name!r}: step must return (observation, reward, terminated, truncated, info), not "
-            f"{_shape(result)}; {OLD}"
-        )
+        wanted = "(observation, reward, terminated, truncated, info)"
+        raise refusal(name, f"step must return {wanted}, not {_shape(result)}; {OLD}")
     observation, reward, terminated, truncated, info = result
     if type(reward) is not float:
         reward = _number(reward, "reward", name)
@@ -55,7 +53,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         free = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
         missing = [word for word in ("seed", "options") if word not in taken and not free]
         if missing:
-            raise ValueError(f"environment {name!r}: reset must take {' and '.join(missing)} by name; {OLD}")
+            raise refusal(name, f"reset must take {' and '.join(missing)} by name; {OLD}")
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Began:
         observation, info = began(self.env.reset(seed=seed, options=options), self.name)
@@ -69,7 +67,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def _measure(self, observation: Any) -> None:
         if self.shape is not None and np.shape(observation) != self.shape:
-            refuse(self.name, f"an observation has shape {np.shape(observation)}, not the declared {self.shape}")
+            raise refusal(self.name, f"an observation has shape {np.shape(observation)}, not the declared {self.shape}")
 
 
 def called(env: gymnasium.Env[Any, Any]) -> str:
@@ -77,16 +75,19 @@ def called(env: gymnasium.Env[Any, Any]) -> str:
     return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
 
 
-def refuse(name: str, text: str) -> NoReturn:
-    raise ValueError(f"environment {name!r}: {text}")
+def refusal(name: str, text: str) -> ValueError:
+    """The error of an environment that does something else than it should."""
+    return ValueError(f"environment {name!r}: {text}")
 
 
 def _number(value: Any, what: str, name: str) -> float:
     array = np.asarray(value)
     if array.dtype.kind not in "buif":
-        refuse(name, f"{what} must be a number, not {value!r}")
+        raise refusal(name, f"{what} must be a number, not {value!r}")
     if array.size != 1:
-        refuse(name, f"{what} must be one number, not {array.shape}: combine them in a gymnasium.Wrapper of yours")
+        raise refusal(
+            name, f"{what} must be one number, not {array.shape}: combine them in a gymnasium.Wrapper of yours"
+        )
     return float(array.item())
 
 

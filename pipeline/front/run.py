@@ -189,7 +189,8 @@ class Run:
         (torch.Size([3, 32]), torch.Size([3]))
         """
         ends, reward = rules(self.session)
-        return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward)
+        actions = self.spec.action.play
+        return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward, actions=actions)
 
     def starts(self) -> Tensor:
         """Where dreams begin: the first latent of every real episode, f32[N,Z].

@@ -79,6 +79,19 @@ def test_discrete_codec_is_one_hot():
     assert DISCRETE.from_env(7).tolist() == [0.0, 0.0, 1.0]
 
 
+def test_an_action_of_the_world_is_clipped_or_refused():
+    """What is stored of a policy's action is what the world plays of it."""
+    assert BOX.from_env([9.0, -9.0]).tolist() == [2.0, 0.0]
+    assert DISCRETE.from_env(np.array([6])).tolist() == DISCRETE.from_env(6.0).tolist() == [0.0, 1.0, 0.0]
+    for action in (4, 8, -1, 5.9, "left", [5, 6], None):
+        with pytest.raises(ValueError, match="none of this world's: 5 to 7"):
+            DISCRETE.from_env(action)
+    with pytest.raises(ValueError, match="NaN"):
+        BOX.from_env([0.0, np.nan])
+    with pytest.raises(ValueError, match="has 3 numbers"):
+        BOX.from_env([0.0, 0.0, 0.0])
+
+
 @pytest.mark.parametrize("codec", [BOX, DISCRETE, CAR.action], ids=["box", "discrete", "car"])
 def test_samples_are_uniform_and_survive_the_round_trip(codec):
     drawn = codec.sample(np.random.default_rng(0), 4000)
