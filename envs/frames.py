@@ -115,16 +115,20 @@ class FrameEnv(gymnasium.Env[Frames, Any]):
         if self.sticky and self._last is not None and self.np_random.random() < self.sticky:
             action = self._last
         self._last = action
-        channels, name, before = self.pipe.channels, self._name, None
+        channels, name = self.pipe.channels, self._name
+        before: Frames | None = None
+        last = self._picture
         for _ in range(self.repeat):
             shown, reward, terminated, truncated, info = stepped(self.inner.step(action), name)
             total += reward
             if self.pool:  # copies: some worlds draw into one screen for ever
-                before, self._picture = self._picture, as_picture(shown, channels, name).copy()
+                before, last = last, as_picture(shown, channels, name).copy()
             if terminated or truncated:
                 break
-        picture = as_picture(shown, channels, name) if before is None else np.maximum(self._picture, before)
-        return self.pipe(picture), total, terminated, truncated, info
+        self._picture = last
+        if before is None or last is None:
+            return self.pipe(as_picture(shown, channels, name)), total, terminated, truncated, info
+        return self.pipe(np.maximum(last, before)), total, terminated, truncated, info
 
     def render(self) -> Any:
         return self.inner.render()

@@ -70,7 +70,7 @@ class ActionCodec:
         if len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
             raise ValueError(f"action space {space} is not supported: a Box must be 1-D and of floats")
         if not np.isfinite([space.low, space.high]).all():
-            raise ValueError(f"action space {space} has infinite bounds: wrap it in gymnasium's RescaleAction first")
+            raise ValueError(f"action space {space} has infinite bounds: say how far to go with WorldConfig(bound=)")
         low, high = space.low.tolist(), space.high.tolist()
         middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
         return cls("box", tuple(low), tuple(high), middle if rest is None else rest)
