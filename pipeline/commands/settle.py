@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +32,20 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
         return _override(workspace.read_config(), words)
     if options.seed is not None:
         words.append(f"seed={options.seed}")
+    *modules, env = (options.env or "").split(":")
+    if options.imports or modules:
+        words.insert(0, f"world.imports={json.dumps([*options.imports, *modules])}")
     if exists and options.preset is None:
         stored = workspace.read_config()
-        if options.env in (None, stored["env"]):
+        if env in ("", stored["env"]):
             return _override(stored, words)
     from frmdn.envs.catalogue import get_spec
 
+    from ..config import asked_world
     from ..presets import preset
 
-    return _override(settings.to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), words)
+    spec = get_spec(env or ENV, world=asked_world(env or ENV, words))
+    return _override(settings.to_json(preset(options.preset or PRESET, spec)), words)
 
 
 def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
