@@ -73,7 +73,8 @@ class TrainingState:
 def bf16_is_fast(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic runs in hardware there (AVX-512 BF16 or AMX on a CPU, any recent GPU)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        with torch.cuda.device(device):  # what is asked is asked of the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
 

@@ -180,7 +180,7 @@ class Workspace:
         return made
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """The stage's done.json {fingerprint, inputs, seconds, finished, units, result}, or None."""
+        """The stage's done.json {fingerprint, inputs, seconds, finished, units, result, device}, or None."""
         return _optional(self.folder(name) / "done.json")
 
     def begun(self, name: str) -> dict[str, Any] | None:
@@ -242,8 +242,8 @@ class StageClock:
         if time.monotonic() - self._written >= self.INTERVAL:
             self._write()
 
-    def finish(self, units: int, result: str) -> None:
-        """Mark the stage as done; `result` is one line for people."""
+    def finish(self, units: int, result: str, device: str = "cpu") -> None:
+        """Mark the stage as done; `result` is one line for people, `device` names what computed."""
         self.record |= {"units": units, "total": units}
         finished = self.record.get("finished") or datetime.now(UTC).isoformat(timespec="milliseconds")
         seconds = round(self.seconds, 2)
@@ -251,7 +251,7 @@ class StageClock:
         self._write()
         write_json(
             self.folder / "done.json",
-            {**kept, "seconds": seconds, "finished": finished, "units": units, "result": result},
+            {**kept, "seconds": seconds, "finished": finished, "units": units, "result": result, "device": device},
         )
 
     def _write(self) -> None:

@@ -46,6 +46,7 @@ def evolve(
     dreams: bool | None = None,
     seed: int | None = None,
     workers: int = 0,
+    device: str = "auto",
 ) -> Evolved:
     """Search a controller for a vision and a memory; the run folder is left as it is.
 
@@ -56,6 +57,7 @@ def evolve(
         dreams: measure candidates in dreams of the run, as its `config.dream` says; None: as the run's search did.
         seed: root of the random numbers; None: that of the run, else 0.
         workers: processes that play side by side; 0 plays in this one. They change the time only.
+        device: what computes: auto, cpu, cuda, cuda:1 or mps; auto is a GPU of CUDA where one works.
 
     Raises:
         ValueError: an agent needs a world, and only a run can dream.
@@ -68,14 +70,15 @@ def evolve(
     [10, 10]
     """
     if isinstance(who, Run):
-        return _of_run(who, world, search, dreams, seed, workers)
+        return _of_run(who, world, search, dreams, seed, Machine(workers, on=device))
     if world is None:
         raise ValueError("world must be named where an agent is evolved: give a Gymnasium id, or what get_spec returns")
     if dreams:
         raise ValueError("dreams=True needs a run, whose latents dreams begin at: give frmdn.open(folder)")
     spec, config, root = world_of(world), search or SearchConfig(), seed or 0
     seeds = episode_seeds(root, "validate", config.validate_episodes)
-    with open_pool(partial(search_runner, spec, who, config), workers) as pool:
+    make = partial(search_runner, spec, who, config, Machine(workers, on=device).acting)
+    with open_pool(make, workers) as pool:
         return _search(who, spec, config, Searched(RealFitness(pool), None, seeds), root, None)
 
 
@@ -85,15 +88,15 @@ def _of_run(
     search: SearchConfig | None,
     dreams: bool | None,
     seed: int | None,
-    workers: int,
+    machine: Machine,
 ) -> Evolved:
     session, agent = run.session, run.agent()
     config = replace(session.config, search=search or session.config.search)
     if seed is not None:
         config = replace(config, seed=seed)
-    session = replace(session, config=config, machine=Machine(workers))
+    session = replace(session, config=config, machine=machine)
     spec = session.spec if world is None else world_of(world)
-    make = partial(search_runner, spec, agent, config.search)
+    make = partial(search_runner, spec, agent, config.search, machine.acting)
     with searched(session, agent, make, session.dreams if dreams is None else dreams) as where:
         return _search(agent, spec, config.search, where, session.seed, session.start(agent))
 

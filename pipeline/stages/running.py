@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from frmdn.agent.device import device_name
+
 from ..progress import Task, duration
 from ..session import Result, Session, Work
 from .collect import run_collect
@@ -59,7 +61,7 @@ def run_stage(session: Session, name: str) -> None:
             task.update(done, total, note)
 
         result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
-    clock.finish(result.units, result.text)
+    clock.finish(result.units, result.text, device_name(session.machine.device))
     session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
 
 
