@@ -152,7 +152,7 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters.values() if p.grad is not None])
-        if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
+        if not torch.isfinite(loss.total) & torch.isfinite(norm):  # one look: a GPU is waited for each time
             raise FloatingPointError(
                 f"loss {loss.total.item():.4g} or its gradient (norm {norm.item():.4g}) is not finite at step {step}: "
                 "resume from the last checkpoint with a lower learning_rate, set clip (for example 1.0), "

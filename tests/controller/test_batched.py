@@ -26,12 +26,12 @@ SEEDS, HELD = [3, 14, 159, 2653], [58, 97, 9]
 
 
 def memory(seed: int, **more: object) -> Memory:
-    """Untrained, but its transitions pay, and one in thirty is the end."""
+    """Untrained, but its transitions pay, and one in forty is the end."""
     torch.manual_seed(seed)
     made = Memory(MemoryConfig(latent=4, hidden=8, **more)).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         made.outcome.weight.mul_(3)
-        made.outcome.bias.copy_(torch.tensor([0.1, -3.4]))
+        made.outcome.bias.copy_(torch.tensor([0.1, -3.8]))
     return made
 
 
@@ -68,7 +68,7 @@ def test_one_batch_dreams_what_slots_dream(features: str) -> None:
     found = both([memory(0)], CONFIG, features)
     assert_same(found)
     steps = found[0][0].steps
-    assert len(np.unique(steps)) > 4 and steps.max() > 32, "ends at many places, and a draw beyond the first chunk"
+    assert len(np.unique(steps)) > 3 and steps.max() > 32, "ends at many places, and a draw beyond the first chunk"
 
 
 def test_an_ensemble_dreams_each_seed_by_its_member() -> None:
