@@ -120,6 +120,7 @@ def dream_runner(
 
 
 def dream_batch(
+    device: torch.device,
     spec: EnvSpec,
     controller: Controller,
     features: str,
@@ -127,7 +128,6 @@ def dream_batch(
     starts: Sequence[DreamState],
     config: DreamConfig,
     max_steps: int,
-    device: torch.device,
 ) -> BatchedDreams:
     """What takes the place of all workers of a search in dreams on a GPU: the same dreams as one batch."""
     dreams = _dreams([copy.deepcopy(m).to(device) for m in memories], config)

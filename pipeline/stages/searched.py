@@ -57,7 +57,7 @@ def _dreaming(
 ) -> Fitness:
     """Where candidates dream: in all workers on the CPU, or as one batch on a GPU."""
     parts, device = _dreams(session, agent, limit), session.machine.device
-    return opened(partial(dream_runner, *parts)) if device.type == "cpu" else dream_batch(*parts, device=device)
+    return opened(partial(dream_runner, *parts)) if device.type == "cpu" else dream_batch(device, *parts)
 
 
 def _dreams(session: Session, agent: Agent, limit: int) -> tuple[Any, ...]:

@@ -53,7 +53,7 @@ def both(
     parts = (CAR, controller, features, members, starts(members), config, 90)
     with SerialPool(lambda: dream_runner(*parts)) as pool:
         refilled = RealFitness(pool).measure(trials(controller, limit))
-    return [refilled, dream_batch(*parts, device=CPU).measure(trials(controller, limit))]
+    return [refilled, dream_batch(CPU, *parts).measure(trials(controller, limit))]
 
 
 def assert_same(found: list[list[Returns]]) -> None:
@@ -102,7 +102,7 @@ def test_hopeless_dreams_end_and_are_charged_for_the_rest() -> None:
 
 def test_a_batch_is_used_again_and_remembers_nothing() -> None:
     controller, one = LinearController(12, 3), memory(0)
-    batch = dream_batch(CAR, controller, "zh", [one], starts([one]), CONFIG, 90, CPU)
+    batch = dream_batch(CPU, CAR, controller, "zh", [one], starts([one]), CONFIG, 90)
     first, other = trials(controller), [Trial(t.theta * 2, t.seeds, 33) for t in trials(controller)]
     before = batch.measure(first)
     batch.measure(other)
@@ -118,12 +118,12 @@ def test_a_hidden_controller_and_discrete_actions() -> None:
     parts = (doom, controller, "zh", [one], starts([one]), CONFIG, 90)
     with SerialPool(lambda: dream_runner(*parts)) as pool:
         refilled = RealFitness(pool).measure(trials(controller))
-    assert_same([refilled, dream_batch(*parts, CPU).measure(trials(controller))])
+    assert_same([refilled, dream_batch(CPU, *parts).measure(trials(controller))])
 
 
 def test_nan_is_named_and_never_a_score() -> None:
     controller, one = LinearController(12, 3), memory(0)
-    batch = dream_batch(CAR, controller, "zh", [one], starts([one]), CONFIG, 90, CPU)
+    batch = dream_batch(CPU, CAR, controller, "zh", [one], starts([one]), CONFIG, 90)
     theta = np.zeros((2, controller.size))
     theta[1, 5] = np.nan
     with pytest.raises(ValueError, match="a controller gave NaN"):
@@ -132,7 +132,7 @@ def test_nan_is_named_and_never_a_score() -> None:
         batch.measure([Trial(np.zeros((2, 7)), SEEDS)])
     with torch.no_grad():
         one.outcome.bias[0] = torch.inf
-    broken = dream_batch(CAR, controller, "zh", [one], starts([one]), CONFIG, 90, CPU)
+    broken = dream_batch(CPU, CAR, controller, "zh", [one], starts([one]), CONFIG, 90)
     with pytest.raises(ValueError, match="not finite"):
         broken.measure([Trial(np.zeros((2, controller.size)), SEEDS)])
 
