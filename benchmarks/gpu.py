@@ -245,7 +245,7 @@ class Bench:
 
         limit = self.rate(alone)
         for density in ("rmdn", "frmdn"):
-            model = Memory(MemoryConfig(hidden=self.sizes.hidden, density=density)).to(self.device)  # type: ignore[arg-type]
+            model = Memory(MemoryConfig(hidden=self.sizes.hidden, density=density)).to(self.device)
             config = FitConfig(steps=2, learning_rate=1e-4, clip=1.0)
 
             def work(model: Memory = model, config: FitConfig = config) -> float:
