@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from .density.mixture import draw
+
 
 class Expectation(Protocol):
     """What a world model expects of a transition; `agent.memory.Prediction` is one."""
@@ -120,11 +122,5 @@ class Dream:
         reward = prediction.reward if self.reward == "learned" else torch.ones_like(prediction.reward)
         if self.done_threshold is not None:
             return DreamState(z, memory), reward, chance > self.done_threshold
-        drawn = _uniform(chance, generator) if noise is None else noise.uniform[:, 1]
+        drawn = draw(torch.rand, chance.shape, chance, generator) if noise is None else noise.uniform[:, 1]
         return DreamState(z, memory), reward, drawn < chance
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Numbers in [0, 1), drawn where the generator lives."""
-    source = like.device if generator is None else generator.device
-    return torch.rand(like.shape, generator=generator, device=source, dtype=like.dtype).to(like.device)

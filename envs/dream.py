@@ -51,7 +51,8 @@ class DreamSlots(Slots):
 
     Args:
         real: the world that the dream is of.
-        dream: the transition, on the CPU; or several, an ensemble: each episode is dreamt by one of them.
+        dream: the transition, on the device of the starts; or several, an ensemble: each episode is dreamt by one of
+            them.
         starts: N states to begin at, for each dream the same N; the memory of each is that of what came before it.
         slots: S, episodes at once; some hundreds keep the processor busy.
         features: what the controller sees; a dream of a Markov world has "z" only.
@@ -89,7 +90,8 @@ class DreamSlots(Slots):
         if len({begin.z.shape for begin in self.starts}) > 1:
             raise ValueError("every dream needs the same starts, each with its own memory of what came before them")
         self.features = features
-        rows = torch.zeros(slots, dtype=torch.int64)
+        self.device = self.starts[0].z.device  # random numbers are drawn on the CPU: the same everywhere
+        rows = torch.zeros(slots, dtype=torch.int64, device=self.device)
         self._state: DreamState = map_rows(lambda tensor: tensor[rows].clone(), self.starts[0])
         self._seen = self._state.memory  # what the first dream's memory knows
         if len(self.dreams) > 1:
@@ -101,7 +103,7 @@ class DreamSlots(Slots):
         like = self._state.z
         self._uniform = torch.zeros((slots, CHUNK, 2), dtype=like.dtype)
         self._normal = torch.zeros((slots, CHUNK, self.dream.noise), dtype=like.dtype)
-        self._actions = torch.zeros((slots, self.spec.action.size), dtype=like.dtype)
+        self._actions = torch.zeros((slots, self.spec.action.size), dtype=like.dtype, device=self.device)
         self._block = min(block, slots)
 
     @property
@@ -118,7 +120,7 @@ class DreamSlots(Slots):
         put_rows(self._seen, slot, self.starts[0].memory, row)
         self._sources[slot] = generator(seed, "dream", "noise")
         self._t[slot], self._who[slot], self._alive[slot] = 0, who, True
-        return self._shown(slice(slot, slot + 1))[0].numpy().astype(np.float32)
+        return self._shown(slice(slot, slot + 1))[0].cpu().numpy().astype(np.float32)
 
     def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
         """One transition of the named slots (distinct, i64[n]) with action vectors f32[n,A], as reality plays them."""
@@ -126,7 +128,7 @@ class DreamSlots(Slots):
         self._check_step(slots, actions)
         actions = self.spec.action.played(actions)
         self._draw(slots)
-        self._actions[torch.from_numpy(slots)] = torch.as_tensor(actions, dtype=self._actions.dtype)
+        self._actions[self._rows(slots)] = torch.as_tensor(actions, dtype=self._actions.dtype, device=self.device)
         rewards, done = np.zeros(self.slots, np.float32), np.zeros(self.slots, bool)
         for who, dream in enumerate(self.dreams):
             mine = slots if len(self.dreams) == 1 else slots[self._who[slots] == who]
@@ -137,7 +139,7 @@ class DreamSlots(Slots):
         terminated = done[slots]
         truncated = ~terminated & (self._t[slots] >= self.spec.max_steps)
         self._alive[slots] = ~(terminated | truncated)
-        shown = self._shown(torch.from_numpy(slots)).numpy().astype(np.float32, copy=False)
+        shown = self._shown(self._rows(slots)).cpu().numpy().astype(np.float32, copy=False)
         return Step(shown, rewards[slots], terminated, truncated)
 
     def latents(self) -> Tensor:
@@ -148,10 +150,13 @@ class DreamSlots(Slots):
     def ends(self) -> Tensor:
         """The chance that its dreamer saw for the last transition of each slot to be the end, f[S]."""
         chances = [torch.sigmoid(dream.memory.predict(self._state.memory.h).done_logit) for dream in self.dreams]
-        return torch.stack(chances)[torch.from_numpy(self._who), torch.arange(self.slots)]
+        return torch.stack(chances)[self._rows(self._who), torch.arange(self.slots, device=self.device)]
 
     def close(self) -> None:
         self._alive[:] = False
+
+    def _rows(self, slots: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(slots).to(self.device)
 
     def _shown(self, rows: Any) -> Tensor:
         memory = None if self.features == "z" else map_rows(lambda tensor: tensor[rows], self._seen)
@@ -166,16 +171,16 @@ class DreamSlots(Slots):
     def _advance(self, dream: Dream, slots: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Dream one transition of at most a block of slots: rewards and ends [n]. Idle rows repeat the first one."""
         n = len(slots)
-        rows = torch.from_numpy(np.concatenate([slots, np.repeat(slots[:1], self._block - n)]))
-        at = torch.from_numpy(self._t % CHUNK)[rows]
-        noise = Noise(self._uniform[rows, at], self._normal[rows, at])
+        drawn = torch.from_numpy(np.concatenate([slots, np.repeat(slots[:1], self._block - n)]))
+        at, rows = torch.from_numpy(self._t % CHUNK)[drawn], drawn.to(self.device)
+        noise = Noise(self._uniform[drawn, at].to(self.device), self._normal[drawn, at].to(self.device))
         before, actions = map_rows(lambda tensor: tensor[rows], self._state), self._actions[rows]
         state, reward, done = dream.step(before, actions, noise=noise)
         put_rows(self._state, rows[:n], state, slice(0, n))
         if len(self.dreams) > 1:
             seen = state.memory if dream is self.dream else self._watch(before.z, actions, rows)
             put_rows(self._seen, rows[:n], seen, slice(0, n))
-        return reward[:n].numpy(), done[:n].numpy()
+        return reward[:n].cpu().numpy(), done[:n].cpu().numpy()
 
     @torch.no_grad()
     def _watch(self, z: Tensor, actions: Tensor, rows: Tensor) -> Any:
@@ -289,7 +294,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
             return None
         with torch.inference_mode():
             pictures = self.decode(self.world.latents()).mul(255).round().clamp(0, 255).to(torch.uint8)
-        return tuple(pictures.numpy())
+        return tuple(pictures.cpu().numpy())
 
     def close_extras(self, **_: Any) -> None:
         self.world.close()

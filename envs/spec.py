@@ -88,8 +88,12 @@ class ActionCodec:
         """
         if raw.isnan().any():
             raise ValueError("a controller gave NaN as action: its parameters or its features hold NaN")
+        return self.squash_unchecked(raw)
+
+    def squash_unchecked(self, raw: Tensor) -> Tensor:
+        """The same without a look at the numbers, for which a GPU would have to be waited for."""
         if self.kind == "discrete":
-            return torch.nn.functional.one_hot(raw.argmax(-1), self.n).to(raw.dtype)
+            return torch.zeros_like(raw).scatter_(-1, raw.argmax(-1, keepdim=True), 1.0)
         low, high, rest, reach = _bounds(self, raw.device, raw.dtype)
         return torch.addcmul(rest, reach, raw.tanh()).clamp(low, high)
 

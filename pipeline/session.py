@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.device import choose_device
 from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive
 from frmdn.agent.vision import ConvVAE
@@ -40,15 +41,22 @@ class Machine:
 
     workers: int  # processes that play episodes; 0 plays in this one
     address: str | None = None  # of a Ray cluster; None: one on this machine
+    on: str = "cpu"  # the device that computes, as `--device` names it
 
     @property
     def threads(self) -> int:
         """Of a training. They change its last digits, so they follow the machine and not `workers`."""
         return threads()
 
-    @property
+    @cached_property
     def device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        """Where models are trained, and where they encode, dream and act; ValueError where it cannot compute."""
+        return choose_device(self.on)
+
+    @property
+    def acting(self) -> str:
+        """The device on which workers see, remember and act, by name: in a cluster theirs, and so the CPU."""
+        return str(self.device) if self.address is None else "cpu"
 
 
 @dataclass(frozen=True)
@@ -242,7 +250,7 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
 
 
 def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
+    """An agent whose linear controller fits what `config.features` shows it. It is on the CPU; `to` moves it.
 
     >>> spec = frmdn.get_spec("CarRacing-v3")
     >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
@@ -256,14 +264,14 @@ def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: Ag
     return Agent(vision, memory, controller, spec.action.squash, config)
 
 
-def open_session(root: str | Path, workers: int = 0) -> Session:
+def open_session(root: str | Path, workers: int = 0, device: str = "cpu") -> Session:
     """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
 
     Of a folder with several rounds that are done, it is the round whose agent counts. Raises ValueError where it is no
     run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    return Session(workspace, stored_config(workspace), Machine(workers), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(workers, on=device), Progress()).kept
 
 
 def stored_config(workspace: Workspace) -> RunConfig:

@@ -164,7 +164,7 @@ class Workspace:
         return made
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """The stage's done.json {fingerprint, inputs, root, size, seconds, finished, units, result}, or None."""
+        """The stage's done.json, or None: fingerprint, inputs, root, size, seconds, finished, units, result, device."""
         return _optional(self.folder(name) / "done.json", DONE)
 
     def begun(self, name: str) -> dict[str, Any] | None:
@@ -233,15 +233,15 @@ class StageClock:
         if time.monotonic() - self._written >= self.INTERVAL:
             self._write()
 
-    def finish(self, units: int, result: str) -> None:
-        """Mark the stage as done; `result` is one line for people."""
+    def finish(self, units: int, result: str, device: str = "cpu") -> None:
+        """Mark the stage as done; `result` is one line for people, `device` names what computed."""
         self.record |= {"units": units, "total": units}
         # In both files: a stage that lost done.json is done again at the time by which those behind it know it.
         self.record.setdefault("finished", datetime.now(UTC).isoformat(timespec="milliseconds"))
         seconds = round(self.seconds, 2)
         kept = {key: self.record[key] for key in ("fingerprint", "inputs", "root", "size", "finished", "units")}
         self._write()
-        write_json(self.folder / "done.json", {**kept, "seconds": seconds, "result": result})
+        write_json(self.folder / "done.json", {**kept, "seconds": seconds, "result": result, "device": device})
 
     def _write(self) -> None:
         self._written = time.monotonic()

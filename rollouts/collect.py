@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import make_slots
@@ -122,13 +123,13 @@ def named_policy(name: str, spec: EnvSpec, slots: int) -> Policy:
     return POLICIES[name](spec.action)
 
 
-def agent_policy(agent: Actor, theta: np.ndarray) -> PolicyFactory:
-    """The agent with these parameters f32[N], made anew in every worker."""
-    return partial(_agent_policy, agent, theta)
+def agent_policy(agent: Actor, theta: np.ndarray, device: str = "cpu") -> PolicyFactory:
+    """The agent with these parameters f32[N], made anew in every worker, on the device of that name."""
+    return partial(_agent_policy, agent, theta, device)
 
 
-def _agent_policy(agent: Actor, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
-    return AgentPolicy(agent, slots, theta)
+def _agent_policy(agent: Actor, theta: np.ndarray, device: str, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent if device == "cpu" else agent.to(choose_device(device)), slots, theta)
 
 
 def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, policy: str) -> Runner:

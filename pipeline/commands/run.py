@@ -11,7 +11,7 @@ from ..files import read_json
 from ..progress import Progress, duration
 from ..workspace import StageStatus, Workspace
 from .options import add_command, add_machine, add_search, add_settings, print_json, whole
-from .settle import requested, run_named, settle
+from .settle import check_device, requested, run_named, settle
 
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
@@ -65,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """`frmdn run`: all stages, on a new or on an existing folder."""
     workspace = Workspace(options.out)
     workspace.check_free()
+    check_device(options)
     config = requested(options, workspace)
     with workspace.lock():
         progress = Progress(workspace.root / "log.txt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
@@ -92,5 +92,20 @@ def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Pro
     from ..session import Machine, Session, stored_config
 
     workers = cores() if options.workers is None else options.workers
-    machine = Machine(workers, options.ray_address)
+    machine = Machine(workers, options.ray_address, ready(options, progress.line))
     return Session(workspace, stored_config(workspace), machine, progress)
+
+
+def check_device(options: argparse.Namespace) -> None:
+    """A device that is named and cannot compute is better known before a folder is made than after an hour."""
+    if options.device not in ("auto", "cpu"):
+        from frmdn.agent.device import choose_device
+
+        choose_device(options.device)
+
+
+def ready(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
+    """The name of the device that `--device` means here; ValueError where it cannot compute."""
+    from frmdn.agent.device import choose_device
+
+    return str(choose_device(options.device, tell))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frmdn.agent.device import CPU, device_name
 from frmdn.agent.seeds import derive
 from frmdn.agent.training import TrainingState, fit
 from frmdn.rollouts.sources import SegmentBatches, Source
@@ -75,12 +76,12 @@ class Run:
         folder: made where it does not exist; ValueError if it holds a run of another plan or other data.
         source: the data of the plan.
         plan: what to train.
+        device: where.
     """
 
-    def __init__(self, folder: Path, source: Source, plan: Plan) -> None:
-        self.folder, self.source, self.plan = folder, source, plan
+    def __init__(self, folder: Path, source: Source, plan: Plan, device: torch.device = CPU) -> None:
+        self.folder, self.source, self.plan, self.device = folder, source, plan, device
         self.history = History(folder / "history.jsonl", "check")
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         about = {"scale": asdict(source.scale), "about": dict(source.about)}
         settle(
             folder / "run.json",
@@ -127,6 +128,7 @@ class Run:
             "best_step": best.step,
             "best_share": round(best.share, 4),  # of the budget; well below 1: it began to overfit
             "diverged": diverged,
+            "device": device_name(self.device),
         }
         write_json(self.folder / "result.json", result)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)

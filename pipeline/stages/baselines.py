@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.device import device_name
 from frmdn.agent.seeds import derive
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import PolicyFactory, agent_policy, named_policy
@@ -49,8 +50,9 @@ def evolved_rival(session: Session, name: str, agent: Agent) -> PolicyFactory:
                 task.update(done, total, note)
 
             evolution = search(session, rival, Work(folder, clock, report), derive(session.config.seed, name))
-        clock.finish(evolution.generation, f"{evolution.generation} generations")
-    return agent_policy(rival, load_theta(folder / "mean.safetensors", rival.controller.size))
+        clock.finish(evolution.generation, f"{evolution.generation} generations", device_name(session.machine.device))
+    theta = load_theta(folder / "mean.safetensors", rival.controller.size)
+    return agent_policy(rival, theta, session.machine.acting)
 
 
 def _baseline_clock(session: Session, folder: Path) -> StageClock:

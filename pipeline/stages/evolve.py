@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from frmdn.agent.agent import Agent
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import derive
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import evolve
@@ -56,7 +57,7 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
         return max(1e-9, (config.seconds or math.inf) - work.clock.seconds)
 
     limited = config if config.seconds is None else replace(config, seconds=remaining())
-    make = partial(search_runner, session.spec, agent, config)
+    make = partial(search_runner, session.spec, agent, config, session.machine.acting)
     with searched(session, agent, make, dreams) as world:
         evolve(
             world.fitness,
@@ -76,8 +77,9 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
     return evolution
 
 
-def search_runner(spec: EnvSpec, agent: Agent, config: SearchConfig) -> Runner:
-    """What a worker of the search builds for itself."""
+def search_runner(spec: EnvSpec, agent: Agent, config: SearchConfig, device: str = "cpu") -> Runner:
+    """What a worker of the search builds for itself: its worlds, and the agent on the device of that name."""
     stall = None if config.stall_steps is None else StallRule(config.stall_steps, spec.idle_reward)
     world = make_slots(spec, config.slots)
-    return Runner(world, AgentPolicy(agent, config.slots), max_steps=config.max_steps, stall=stall)
+    policy = AgentPolicy(agent.to(choose_device(device)), config.slots)
+    return Runner(world, policy, max_steps=config.max_steps, stall=stall)

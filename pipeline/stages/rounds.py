@@ -79,7 +79,7 @@ def _final(session: Session, episodes: int) -> dict[str, Any]:
     """What a round's agent returns on validation seeds behind those of the checks, and the real steps of that."""
     config, agent = session.config, session.agent()
     seeds = episode_seeds(config.seed, "validate", episodes, config.search.validate_episodes)
-    make = partial(search_runner, session.spec, agent, config.search)
+    make = partial(search_runner, session.spec, agent, config.search, session.machine.acting)
     with open_pool(make, session.machine.workers, session.machine.address) as pool:
         played = RealFitness(pool)(session.theta(agent)[None], seeds)
     return {"final": float(played.total.mean()), "final_steps": int(played.steps.sum())}

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from frmdn.agent.device import device_name
+
 from ..progress import Task, duration, noted
 from ..session import Result, Session, Work
 from .collect import run_collect
@@ -62,7 +64,7 @@ def run_stage(session: Session, name: str) -> None:
             task.update(done, total, note)
 
         result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
-    clock.finish(result.units, result.text)
+    clock.finish(result.units, result.text, device_name(session.machine.device))
     session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
 
 

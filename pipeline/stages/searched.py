@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from frmdn.agent.agent import Agent
 from frmdn.agent.seeds import derive, episode_seeds
-from frmdn.controller.dreaming import draw_starts, dream_runner
+from frmdn.controller.dreaming import draw_starts, dream_batch, dream_runner
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import Rehearsal, check
 from frmdn.controller.fitness import Fitness, RealFitness, Trial
@@ -51,7 +52,7 @@ def searched(session: Session, agent: Agent, make: Callable[[], Runner], dreams:
             return
         reality = opened(make) if config.search.validate_every else None
         dreamt = partial(config.search.steps_at, limit=config.dream.length(limit))
-        yield Searched(opened(_dreamer(session, agent, limit)), Rehearsal(reality), dreamt, seeds)
+        yield Searched(_dreaming(session, agent, limit, opened), Rehearsal(reality), dreamt, seeds)
 
 
 def lengths(search: SearchConfig, limit: int) -> Callable[[int], int] | None:
@@ -77,14 +78,22 @@ def subspace(session: Session, agent: Agent, folder: Path | None = None) -> Subs
     return Subspace(basis)
 
 
-def _dreamer(session: Session, agent: Agent, limit: int) -> Callable[[], Runner]:
-    """What makes a worker's dreams of all members of the memory, begun at latents of all rounds so far."""
+def _dreaming(
+    session: Session, agent: Agent, limit: int, opened: Callable[[Callable[[], Runner]], RealFitness]
+) -> Fitness:
+    """Where candidates dream: in all workers on the CPU, or as one batch on a GPU."""
+    parts, device = _dreams(session, agent, limit), session.machine.device
+    return opened(partial(dream_runner, *parts)) if device.type == "cpu" else dream_batch(device, *parts)
+
+
+def _dreams(session: Session, agent: Agent, limit: int) -> tuple[Any, ...]:
+    """What the dreams of a search are made of: all members of the memory, begun at latents of all rounds so far."""
     config, memories = session.config, session.memories()
     training, held = session.split("memory", config.memory_data.validation)
     indices = sorted({*training, *held})
     starts = draw_starts(session.latents(), indices, memories, config.dream, derive(session.seed, "dream"))
     features = agent.config.features
-    return partial(dream_runner, session.spec, agent.controller, features, memories, starts, config.dream, limit)
+    return session.spec, agent.controller, features, memories, starts, config.dream, limit
 
 
 def keep(session: Session, world: Searched, evolution: Evolution, folder: Path) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,11 @@ import torch
 from frmdn.agent.dream import Dream, DreamState
 from frmdn.agent.seeds import derive
 from frmdn.agent.state_space import StateSpaceAgent, StateSpaceWorld
+from frmdn.controller.batched import BatchedDreams
 from frmdn.controller.evaluate import SLOTS, evaluate
 from frmdn.controller.evolution import SearchConfig
 from frmdn.controller.evolve import evolve
-from frmdn.controller.fitness import RealFitness
+from frmdn.controller.fitness import Fitness, RealFitness
 from frmdn.controller.hidden import HiddenController
 from frmdn.envs.dream import DreamSlots
 from frmdn.envs.spec import EnvSpec
@@ -82,14 +85,14 @@ def _search(
     """CMA-ES from the saved generation on: its mean f64[N], and one history line per generation."""
     saved, seed = SavedSearch(folder), derive(SEED, "statespace", "control")
     evolution = saved.open(agent.controller.size, SEARCH, seed)
-    with progress.task("dream", "generations") as task, SerialPool(partial(dreamer, agent, data, spec)) as pool:
+    with progress.task("dream", "generations") as task, _dreaming(agent, data, spec) as fitness:
 
         def log(line: dict[str, Any]) -> None:
             saved.history.append(line)
             task.update(line["generation"], SEARCH.generations, f"mean return {line['mean']:.0f}")
 
         evolve(
-            RealFitness(pool),
+            fitness,
             evolution,
             SEARCH,
             seed=seed,
@@ -99,16 +102,33 @@ def _search(
     return evolution.mean, saved.lines()
 
 
+@contextmanager
+def _dreaming(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Iterator[Fitness]:
+    """Where the generations dream: in this process, or as one batch on the GPU where the data are."""
+    device = data.train.observations.device
+    if device.type == "cpu":
+        with SerialPool(partial(dreamer, agent, data, spec)) as pool:
+            yield RealFitness(pool)
+    else:
+        world, starts = _begun(agent.to(device), data)
+        yield BatchedDreams(spec, agent.controller, "z", [Dream(world)], [starts], max_steps=spec.max_steps)
+
+
+def _begun(agent: StateSpaceAgent, data: Data) -> tuple[StateSpaceWorld, DreamState]:
+    """The world of a model, and where its dreams begin."""
+    model, x = agent.model, data.train.observations
+    world = StateSpaceWorld(model)
+    with torch.no_grad():
+        z = model.initial_state(x, data.train.controls, x.new_zeros(len(x), model.config.latent))
+    return world, DreamState(z, world.initial(len(z)))
+
+
 def dreamer(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Runner:
     """A dream for every episode of a generation, all in one batch, begun where the training trajectories began.
 
     The controller sees the state there, as it does by filtering in the real world.
     """
-    model, x, slots = agent.model, data.train.observations, SEARCH.population * SEARCH.episodes
-    world = StateSpaceWorld(model)
-    with torch.no_grad():
-        z = model.initial_state(x, data.train.controls, torch.zeros(len(x), model.config.latent))
-    starts = DreamState(z, world.initial(len(z)))
+    (world, starts), slots = _begun(agent, data), SEARCH.population * SEARCH.episodes
     dreams = DreamSlots(spec, Dream(world), starts, slots, features="z", block=slots)
     return Runner(dreams, ControllerPolicy(agent.controller, agent.squash, slots))
 
