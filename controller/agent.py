@@ -11,7 +11,7 @@ from .linear import LinearController
 
 
 def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
+    """An agent whose linear controller fits what `config.features` shows it. It is on the CPU; `to` moves it.
 
     >>> spec = frmdn.get_spec("CarRacing-v3")
     >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 from frmdn.agent.agent import Controller
 from frmdn.agent.dream import Dream, DreamState
 from frmdn.agent.memory import Memory
+from frmdn.agent.rows import map_rows
 from frmdn.agent.seeds import derive
 from frmdn.envs.dream import DreamSlots
 from frmdn.envs.spec import EnvSpec
@@ -21,6 +23,8 @@ from frmdn.rollouts.episodes.joined import LatentSource
 from frmdn.rollouts.job import StallRule
 from frmdn.rollouts.policy import ControllerPolicy
 from frmdn.rollouts.run import Runner
+
+from .batched import BatchedDreams
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,6 @@ class DreamConfig:
     world: Literal["reality", "dream"] = "reality"  # where candidates are measured
     temperature: float = 1.15  # above 1 the dream is less certain than the memory, and harder to exploit
     horizon: int | None = None  # transitions of a dream; None: as many as an episode of the search in reality
-    first_horizon: int | None = None  # of the first generation, from which it grows; None: no curriculum
-    horizon_generations: int = 20  # over which it grows
     starts: int = 512  # real latents that dreams begin at
     middle: float = 0.5  # share of the starts in the middle of an episode; the others are first frames
     warmup: int = 8  # real transitions that the memory sees before a start in the middle
@@ -42,7 +44,7 @@ class DreamConfig:
     slots: int = 256  # dreams that one worker advances together
 
     def __post_init__(self) -> None:
-        counts = ("horizon", "first_horizon", "horizon_generations", "starts", "warmup", "stall_steps", "slots")
+        counts = ("horizon", "starts", "warmup", "stall_steps", "slots")
         for name in counts:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -56,13 +58,9 @@ class DreamConfig:
         if self.done_threshold is not None and not 0 < self.done_threshold < 1:
             raise ValueError(f"done_threshold must lie between 0 and 1, or be null, not {self.done_threshold}")
 
-    def horizon_at(self, generation: int, limit: int) -> int:
-        """Transitions of a dream after so many complete generations: linear growth to the horizon, or to `limit`."""
-        last = min(self.horizon or limit, limit)
-        if self.first_horizon is None or self.first_horizon >= last:
-            return last
-        share = min(1.0, generation / self.horizon_generations)
-        return round(self.first_horizon + share * (last - self.first_horizon))
+    def length(self, limit: int) -> int:
+        """Transitions of a whole dream, where an episode of the search in reality has `limit`."""
+        return min(self.horizon or limit, limit)
 
 
 def draw_starts(
@@ -110,11 +108,34 @@ def dream_runner(
     max_steps: int,
 ) -> Runner:
     """What a worker of a search in dreams builds for itself: as many slots in every worker, whatever their number."""
-    dreams = [
+    world = DreamSlots(spec, _dreams(memories, config), starts, config.slots, features=features, max_steps=max_steps)
+    squash: Callable[[Tensor], Tensor] = spec.action.squash
+    return Runner(world, ControllerPolicy(controller, squash, config.slots), stall=_stall(spec, config))
+
+
+def dream_batch(
+    device: torch.device,
+    spec: EnvSpec,
+    controller: Controller,
+    features: str,
+    memories: Sequence[Memory],
+    starts: Sequence[DreamState],
+    config: DreamConfig,
+    max_steps: int,
+) -> BatchedDreams:
+    """What takes the place of all workers of a search in dreams on a GPU: the same dreams as one batch."""
+    dreams = _dreams([copy.deepcopy(m).to(device) for m in memories], config)
+    begun = [map_rows(lambda tensor: tensor.to(device), start) for start in starts]
+    stall = _stall(spec, config)
+    return BatchedDreams(spec, controller, features, dreams, begun, max_steps=max_steps, stall=stall)
+
+
+def _dreams(memories: Sequence[Memory], config: DreamConfig) -> list[Dream]:
+    return [
         Dream(m, temperature=config.temperature, done_threshold=config.done_threshold, reward=config.reward)
         for m in memories
     ]
-    world = DreamSlots(spec, dreams, starts, config.slots, features=features, max_steps=max_steps)
-    squash: Callable[[Tensor], Tensor] = spec.action.squash
-    stall = StallRule(config.stall_steps, spec.idle_reward) if config.stall_steps else None
-    return Runner(world, ControllerPolicy(controller, squash, config.slots), stall=stall)
+
+
+def _stall(spec: EnvSpec, config: DreamConfig) -> StallRule | None:
+    return StallRule(config.stall_steps, spec.idle_reward) if config.stall_steps else None

@@ -32,7 +32,10 @@ class FramePipe:
             raise ValueError(f"rows must be a first row and the row after the last one{within}, not {self.rows}")
 
     def __call__(self, picture: Frames) -> Frames:
-        """One frame u8[S,S,C] of its own memory, never a view of the world's screen."""
+        """One frame u8[S,S,C] of its own memory, never a view of the world's screen.
+
+        ValueError: the picture has another type, other axes or another number of channels, or no rows are left of it.
+        """
         return self.into(picture, np.empty((self.size, self.size, self.channels), np.uint8))
 
     def into(self, picture: Frames, out: Frames) -> Frames:
@@ -40,6 +43,9 @@ class FramePipe:
         if self.rows is not None:
             first, last = self._cut(len(picture))
             picture = picture[first:last]
+        if picture.dtype != np.uint8 or picture.shape[2:] not in self._depths or picture.ndim < 2 or not picture.size:
+            # OpenCV would leave `out` as it is, and write somewhere else.
+            raise ValueError(f"a picture must be uint8 of shape {self._wanted}, not {picture.dtype}{picture.shape}")
         if picture.shape[:2] == (self.size, self.size):
             out[...] = picture.reshape(out.shape)
         elif self.channels == 1:  # OpenCV drops a last axis of one
@@ -60,6 +66,14 @@ class FramePipe:
         if first >= min(last, height):
             raise ValueError(f"a picture of {height} rows is too low to keep rows {first} to {last}: give a larger one")
         return first, last
+
+    @property
+    def _depths(self) -> tuple[tuple[int, ...], ...]:
+        return ((), (1,)) if self.channels == 1 else ((self.channels,),)
+
+    @property
+    def _wanted(self) -> str:
+        return "(H, W) or (H, W, 1)" if self.channels == 1 else f"(H, W, {self.channels})"
 
     def batch(self, pictures: Frames) -> Frames:
         """Pictures u8[B,H0,W0(,C)] to frames u8[B,S,S,C]."""

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..progress import Progress
-from .options import add_agent, add_command, natural, positive, whole
+from .options import add_agent, add_command, add_device, natural, positive, whole
 
 EPILOG = """keys:
   R      begins a new episode        SPACE  pauses
@@ -49,6 +49,7 @@ def add_play(commands: Any) -> None:
     )
     command.add_argument("--fps", type=positive, metavar="F", help="transitions a second (default: the world's own)")
     command.add_argument("--agent", action="store_true", help="the agent drives at first")
+    add_device(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -59,8 +60,9 @@ def run(options: argparse.Namespace) -> int:
     from ..play.loop import Sitting
     from ..play.window import Window
     from ..trained.find import find
+    from .settle import ready
 
-    trained = find(options.out)
+    trained = find(options.out, ready(options, Progress().line), options.imports)
     game = dream_game(trained, options.temperature) if options.world == "dream" else real_game(trained)
     try:
         if options.agent and not game.has_agent:

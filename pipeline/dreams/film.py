@@ -64,7 +64,7 @@ def film_open_loop(trained: Trained, shot: Shot, episode: int | None = None) -> 
     `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
     """
     trained.require("evolve" if episode is None else "memory")
-    agent = trained.agent()
+    agent = trained.agent().to(trained.device)
     if episode is None:
         source, name = drive(trained, agent, shot), "a new drive of the agent"
     else:
@@ -93,17 +93,24 @@ def film_open_loop(trained: Trained, shot: Shot, episode: int | None = None) -> 
 def _through(agent: Agent, latents: Tensor, actions: Tensor, warmup: int, shot: Shot) -> tuple[OpenLoop, OpenLoop]:
     """What was expected while watching latents f32[1,N+1,Z], and what was dreamt after `warmup` of the N actions."""
     assert agent.memory is not None
+    device = next(agent.memory.parameters()).device
+    latents, actions = latents.to(device), actions.to(device)
     head, tail = actions[:, :warmup], actions[:, warmup:]
     lived = watch(agent.memory, latents[:, : warmup + 1], head)
     start = warm_up(agent.memory, latents[:, : warmup + 1], head)
     dream = Dream(agent.memory, temperature=shot.temperature)
-    return lived, open_loop(dream, start, tail, generator(shot.seed, "film"))[0]
+    return _here(lived), _here(open_loop(dream, start, tail, generator(shot.seed, "film"))[0])
+
+
+def _here(run: OpenLoop) -> OpenLoop:
+    """On the CPU, where pictures are made."""
+    return OpenLoop(*(part.cpu() for part in run))
 
 
 def film_agent(trained: Trained, shot: Shot) -> Film:
     """The agent acting in its own dream, from the first latent of a real episode until the dream ends it."""
     trained.require("evolve")
-    agent = trained.agent()
+    agent = trained.agent().to(trained.device)
     assert agent.memory is not None
     world = dream_slots(trained, agent, shot.temperature, 1, shot.steps, [agent.memory])
     policy = ControllerPolicy(agent.controller, agent.squash, 1, trained.theta(agent))
@@ -113,7 +120,8 @@ def film_agent(trained: Trained, shot: Shot) -> Film:
     episode: Episode = outcome.payload
     # Features begin with the latent; replayed with an empty memory, they give the densities that were dreamt from.
     latents = torch.from_numpy(episode.frames[:, : agent.vision.config.latent])
-    lived = watch(agent.memory, latents[None], torch.from_numpy(episode.actions)[None])
+    device = next(agent.memory.parameters()).device
+    lived = _here(watch(agent.memory, latents[None].to(device), torch.from_numpy(episode.actions)[None].to(device)))
     ending = "the dream ended it" if outcome.terminated else "still going"
     return Film(
         summary=f"{outcome.steps} steps at temperature {shot.temperature:g}, return {outcome.total:.0f}, {ending}",
@@ -153,9 +161,9 @@ def _stored(trained: Trained, episode: int) -> Episode:
 
 @torch.inference_mode()
 def encode(agent: Agent, frames: Pictures) -> Tensor:
-    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them."""
-    pieces = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK)
-    return torch.cat([agent.vision.encode_mean(piece).float() for piece in pieces])
+    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them; on the CPU."""
+    pieces, device = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK), next(agent.vision.parameters()).device
+    return torch.cat([agent.vision.encode_mean(piece.to(device)).float().cpu() for piece in pieces])
 
 
 def pixels(agent: Agent, z: Tensor) -> Pictures:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frmdn.agent.agent import Agent
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.controller.replay import Selected, select
 from frmdn.controller.transfer import Correlation, rank_correlation
@@ -24,6 +25,7 @@ from frmdn.rollouts.workers import open_pool
 
 from ..files import History
 from ..session import Session
+from ..stages.searched import subspace
 from ..stages.table import digest
 from ..weights import load_state
 from .worlds import dream_slots
@@ -56,7 +58,8 @@ def controllers(session: Session, agent: Agent, count: int) -> list[Selected]:
     """Controllers spread over the run's search."""
     state = load_state(session.workspace.folder("evolve") / "search.safetensors")
     config, seed = session.config.search, derive(session.seed, "evolve")
-    return select(agent.controller.size, config, seed, state, count, start=session.start(agent))
+    space = subspace(session, agent, session.workspace.folder("evolve"))
+    return select(agent.controller.size, config, seed, state, count, start=session.start(agent), space=space)
 
 
 def play_for_real(
@@ -80,7 +83,8 @@ def play_for_real(
     ]
     total, lines = len(chosen) * len(seeds), len(returns)
     report(total - len(jobs), total, "")
-    make, machine = partial(_real_runner, spec, agent), session.machine
+    machine = session.machine
+    make = partial(_real_runner, spec, agent, machine.acting)
     if jobs:
         with open_pool(make, machine.workers, machine.address) as pool:
             for count, outcome in enumerate(pool.run(jobs), start=1):
@@ -99,8 +103,8 @@ def _log(session: Session, spec: EnvSpec) -> History:
     return History(session.workspace.root / "dream" / f"real-{key}.jsonl", "line")
 
 
-def _real_runner(spec: EnvSpec, agent: Agent) -> Runner:
-    return Runner(make_slots(spec, REAL_SLOTS), AgentPolicy(agent, REAL_SLOTS))
+def _real_runner(spec: EnvSpec, agent: Agent, device: str) -> Runner:
+    return Runner(make_slots(spec, REAL_SLOTS), AgentPolicy(agent.to(choose_device(device)), REAL_SLOTS))
 
 
 def play_in_dreams(

@@ -30,13 +30,14 @@ def dream_slots(
 ) -> DreamSlots:
     """Dreams that begin as real episodes did, with an empty memory, and show what the controller sees.
 
-    Where the search dreamt, they reward and end as its dreams did, and come from all memories unless `members` names
-    others.
+    They are on the agent's device. Where the search dreamt, they reward and end as its dreams did, and come from all
+    memories unless `members` names others.
     """
     members = trained.dreamers(agent) if members is None else members
     ends, reward = trained.rules
-    dreams = [Dream(m, temperature=temperature, done_threshold=ends, reward=reward) for m in members]
-    first = trained.first_latents()
+    device = next(agent.vision.parameters()).device
+    dreams = [Dream(m.to(device), temperature=temperature, done_threshold=ends, reward=reward) for m in members]
+    first = trained.first_latents().to(device)
     return DreamSlots(
         trained.official,
         dreams,

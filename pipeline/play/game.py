@@ -50,7 +50,7 @@ class Wheel:
     hand: Vectors | None
 
     def __call__(self, raw: Tensor) -> Tensor:
-        return self.squash(raw) if self.hand is None else torch.from_numpy(self.hand)[None]
+        return self.squash(raw) if self.hand is None else torch.from_numpy(self.hand)[None].to(raw.device)
 
 
 class Game:
@@ -104,7 +104,7 @@ class Game:
 def dream_game(trained: Trained, temperature: float) -> Game:
     """The dream of the memory that acts, decoded by the vision; rewards and ends are those of the run's own dreams."""
     trained.require("memory")
-    agent = trained.agent()
+    agent = trained.agent().to(trained.device)
     theta = trained.theta(agent) if trained.has("evolve") else None
     assert agent.memory is not None
     world = dream_slots(trained, agent, temperature, 1, None, [agent.memory])
@@ -123,7 +123,7 @@ def real_game(trained: Trained) -> Game:
     world = GymnasiumSlots(spec, 1, render_mode="rgb_array")
     wheel, policy = Wheel(spec.action.squash), None
     if trained.has("evolve"):
-        agent = copy.copy(trained.agent())
+        agent = copy.copy(trained.agent().to(trained.device))
         agent.squash = wheel
         policy = AgentPolicy(agent, 1, trained.theta(agent))
 

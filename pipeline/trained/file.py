@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -34,11 +34,13 @@ Model = TypeVar("Model", bound=nn.Module)
 class AgentFile:
     """The opened file: a `Trained` agent, its world, and what its run measured of it.
 
-    ValueError: the file is missing, foreign, of another format, damaged, or holds weights that do not fit.
+    `device` names where it computes, and `imports` the modules that register its world: the file names some too, but
+    makes nobody import them. ValueError: the file is missing, foreign, of another format, damaged, or holds weights
+    that do not fit.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+    def __init__(self, path: str | Path, device: str = "cpu", imports: Sequence[str] = ()) -> None:
+        self.path, self.device, self.imports = Path(path).expanduser(), torch.device(device), tuple(imports)
         description, tensors = container.read(self.path)
         try:
             self.header = Header.read(description)
@@ -55,7 +57,7 @@ class AgentFile:
 
     @property
     def official(self) -> EnvSpec:
-        return self.header.world.spec
+        return self.header.world.spec(self.imports)
 
     @property
     def rules(self) -> Rules:
@@ -98,7 +100,7 @@ class AgentFile:
         raise ValueError(f"{self.path} holds an agent but no {what}: use the run folder, with --run DIR")
 
 
-def load(file: str | Path) -> Player:
+def load(file: str | Path, *, imports: Sequence[str] = ()) -> Player:
     """An agent out of one file, that `frmdn export --run DIR --out FILE` made, ready to act frame by frame.
 
     It needs neither its environment nor Gymnasium or Ray. `player.evaluation` is what its run measured, and
@@ -106,6 +108,7 @@ def load(file: str | Path) -> Player:
 
     Args:
         file: its path. A file may come from a stranger: nothing in it is run.
+        imports: modules that register its world, for `player.spec.make()`. The file never imports any by itself.
 
     Raises:
         ValueError: the file is missing, foreign, damaged, of another format, or holds weights that do not fit.
@@ -116,7 +119,7 @@ def load(file: str | Path) -> Player:
     (2,)
     >>> player.reset()  # before the next episode
     """
-    return AgentFile(file).player()
+    return AgentFile(file, imports=imports).player()
 
 
 def pack(header: Header, agent: Agent, theta: NDArray[np.float32], first_latents: Tensor) -> Content:
@@ -133,7 +136,7 @@ def _parts(header: Header, tensors: dict[str, Tensor]) -> tuple[Agent, NDArray[n
     _check_sizes(header, tensors)
     vision = _filled(lambda: ConvVAE(header.vision), tensors, VISION)
     memory = _filled(lambda: Memory(header.memory), tensors, MEMORY)
-    agent = make_agent(vision, memory, header.world.spec, header.agent)
+    agent = make_agent(vision, memory, header.world.spec(), header.agent)
     theta, first = tensors.pop(THETA, None), tensors.pop(STARTS, None)
     if theta is None or theta.dtype != torch.float32 or theta.shape != (agent.controller.size,):
         raise ValueError(f"theta must be f32[{agent.controller.size}], not {_kind(theta)}")

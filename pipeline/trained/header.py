@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from frmdn.agent.agent import AgentConfig
@@ -34,6 +34,7 @@ class NamedWorld:
     world: WorldConfig
     action: ActionCodec
     channels: int
+    imports: tuple[str, ...] = ()  # modules that the user names; those in `world` are a file's, and not to be trusted
 
     def __call__(self, **options: Any) -> gymnasium.Env[Any, Any]:
         try:
@@ -43,7 +44,16 @@ class NamedWorld:
                 f"{self.id} cannot be made here ({error}): pip install frmdn brings what it needs; frmdn.load acts "
                 "without it"
             ) from None
-        spec = get_spec(self.id, world=self.world)
+        try:
+            spec = get_spec(self.id, world=replace(self.world, imports=self.imports))
+        except ValueError as error:
+            unasked = [name for name in self.world.imports if name not in self.imports]
+            if not unasked:
+                raise
+            raise ValueError(
+                f"{error}. Its file names the modules {', '.join(unasked)[:100]}: if you trust them, add --import, or "
+                "imports= in frmdn.load"
+            ) from None
         if (spec.action, spec.channels) != (self.action, self.channels):
             raise ValueError(
                 f"{self.id} is another world here than the agent was trained in (actions {spec.action} and "
@@ -74,9 +84,11 @@ class World:
     def __post_init__(self) -> None:
         if not 1 <= self.frame_size <= LARGEST_FRAME:
             raise ValueError(f"frame_size must lie in 1..{LARGEST_FRAME}, not {self.frame_size}")
+        if ":" in self.id:
+            raise ValueError(f"id must be a plain one, without a module before it, not {self.id[:60]!r}")
         if any(len(pair) != 2 for pair in self.about):
             raise ValueError(f"about must be pairs of words, not {self.about}")
-        _ = self.spec.pipe  # rows that are no range of the picture are refused now, not at the first frame
+        _ = self.spec().pipe  # rows that are no range of the picture are refused now, not at the first frame
 
     @classmethod
     def of(cls, spec: EnvSpec) -> World:
@@ -85,13 +97,12 @@ class World:
         told = {name: getattr(spec, name) for name in (*same, "painted", "measures", "about")}
         return cls(settings=spec.world, **told)
 
-    @property
-    def spec(self) -> EnvSpec:
-        """The description of the world. It needs no Gymnasium before `make` is called."""
+    def spec(self, imports: tuple[str, ...] = ()) -> EnvSpec:
+        """The description of the world, which `imports` register. It needs no Gymnasium before `make` is called."""
         return EnvSpec(
             id=self.id,
             action=self.action,
-            build=NamedWorld(self.id, self.settings, self.action, self.channels),
+            build=NamedWorld(self.id, self.settings, self.action, self.channels, imports),
             frame_size=self.frame_size,
             channels=self.channels,
             rows=cast("tuple[int, int] | None", self.rows),  # FramePipe refuses other than two

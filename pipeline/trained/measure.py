@@ -29,7 +29,7 @@ def measure_file(
 
     return evaluate(
         file.official,
-        agent_policy(agent, file.theta(agent)),
+        agent_policy(agent, file.theta(agent), str(file.device) if address is None else "cpu"),
         name="agent",
         episodes=episodes or file.header.episodes,
         seed=file.root_seed,

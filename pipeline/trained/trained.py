@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,6 +33,10 @@ class Trained(Protocol):
     @property
     def official(self) -> EnvSpec:
         """The world as the evaluation plays it."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its models compute."""
 
     @property
     def rules(self) -> Rules:

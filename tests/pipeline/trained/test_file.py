@@ -99,7 +99,7 @@ def test_what_goes_in_comes_out(run: frmdn.Run, file: Path) -> None:
 @pytest.mark.parametrize("id", ["CarRacing-v3", "VizdoomTakeCover-v1"])
 def test_a_world_keeps_all_that_acting_and_measuring_need(id: str) -> None:
     spec = frmdn.get_spec(id, world=frmdn.WorldConfig(repeat=3, max_steps=70))
-    kept = World.of(spec).spec
+    kept = World.of(spec).spec()
     assert replace(kept, build=spec.build) == spec and kept.pipe == spec.pipe
     picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     assert np.array_equal(kept.pipe(picture), spec.pipe(picture))
@@ -223,14 +223,32 @@ def test_another_world_under_the_same_id_is_refused(file: Path, capsys: pytest.C
 
 
 def test_an_id_imports_no_module(file: Path, tmp_path: Path) -> None:
-    """Gymnasium imports what stands before a colon of an id; a file of a stranger must not make it."""
-    held, (text, tensors) = AgentFile(file), container.read(file)
-    world = replace(held.header.world, id="antigravity:Counting-v0")
-    container.write(tmp_path / "evil.safetensors", container.Content(replace(held.header, world=world).text, tensors))
-    player = frmdn.load(tmp_path / "evil.safetensors")
-    with pytest.raises(ValueError, match="environment 'antigravity:Counting-v0' is unknown here"):
-        player.spec.make()
-    assert "antigravity" not in sys.modules and text == held.header.text
+    """What stands before a colon of an id is imported elsewhere; a file of a stranger must not make it."""
+    text, tensors = container.read(file)
+    container.write(file, container.Content(text.replace('"Counting-v0"', '"evil_module:Counting-v0"', 1), tensors))
+    with pytest.raises(ValueError, match="id must be a plain one, without a module before it, not 'evil_module:Count"):
+        frmdn.load(file)
+
+
+def test_modules_are_imported_only_where_the_user_names_them(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run names the module of its world, and so does the file; but a file may come from a stranger."""
+    text, tensors = container.read(file)
+    container.write(file, container.Content(text.replace('"imports": []', '"imports": ["registers_it"]', 1), tensors))
+    (tmp_path / "registers_it.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Counting-v0', entry_point='frmdn.envs.worlds.counting:CountingEnv', max_episode_steps=10)"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    del gymnasium.registry["Counting-v0"]
+    words = ["evaluate", file, "--workers", 0]
+    said = failure(capsys, *words)
+    assert "'Counting-v0' is unknown here" in said and "names the modules registers_it: if you trust them, add" in said
+    assert frmdn.load(file).act(np.zeros((64, 64, 3), np.uint8)).shape == (2,)
+    assert "registers_it" not in sys.modules
+    assert main([str(word) for word in words] + ["--import", "registers_it"]) == 0
+    assert "registers_it" in sys.modules
 
 
 def test_loading_leaves_torchs_random_numbers_alone(file: Path) -> None:

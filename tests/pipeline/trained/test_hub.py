@@ -68,7 +68,7 @@ def test_a_card_without_a_measurement_says_so(file: Path) -> None:
 
 def test_no_name_breaks_out_of_its_place(file: Path) -> None:
     header = AgentFile(file).header
-    evil = 'X\n---\n# <script>alert("|")</script> [a](http://b)'
+    evil = 'X\n---\n# <script>alert("|")</script> [a](http//b)'
     world = replace(header.world, id=evil, action=replace(header.world.action, names=(evil, "b | c")))
     text = card(replace(header, world=world, versions={evil: evil}), "me/x")
     assert yaml_of(text)["tags"][-1] == evil
