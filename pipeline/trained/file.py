@@ -46,7 +46,9 @@ class AgentFile:
             self.header = Header.read(description)
             self._agent, self._theta, self._first = _parts(self.header, tensors)
         except ValueError as error:
-            raise ValueError(f"{self.path} does not hold a whole agent ({error}): {REMEDY}") from None
+            raise ValueError(
+                f"{self.path} does not hold a whole agent ({error}): {REMEDY}, or read it with the frmdn that wrote it"
+            ) from None
 
     def __repr__(self) -> str:
         return f"AgentFile({str(self.path)!r}, {self.header.world.id})"
