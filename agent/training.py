@@ -102,6 +102,8 @@ def fit(
     another model raises ValueError.
     """
     loop = _Loop(model, config, seed)
+    if state is not None and not 0 <= state.step <= config.steps:
+        raise ValueError(f"state is of step {state.step}, but only {config.steps} are to be made: start without it")
     step = loop.restore(state) if state is not None else 0
     model.train()
     log = _Log(config, step)

@@ -123,9 +123,10 @@ class DreamSlots(Slots):
         return self._shown(slice(slot, slot + 1))[0].cpu().numpy().astype(np.float32)
 
     def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
-        """One transition of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
+        """One transition of the named slots (distinct, i64[n]) with action vectors f32[n,A], as reality plays them."""
         slots, actions = np.asarray(slots, np.int64), np.asarray(actions, np.float32)
         self._check_step(slots, actions)
+        actions = self.spec.action.played(actions)
         self._draw(slots)
         self._actions[self._rows(slots)] = torch.as_tensor(actions, dtype=self._actions.dtype, device=self.device)
         rewards, done = np.zeros(self.slots, np.float32), np.zeros(self.slots, bool)
@@ -190,7 +191,8 @@ class DreamSlots(Slots):
 class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
     """Dreams as a Gymnasium vector environment, for any library that takes one.
 
-    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world. An episode that
+    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world, and clipped or
+    refused as there. An episode that
     is over begins anew in the next step, whose action is ignored (`AutoresetMode.NEXT_STEP`, Gymnasium's default); or,
     with `AutoresetMode.SAME_STEP`, at once, and its last observation stands in `infos["final_obs"]`.
 
@@ -222,7 +224,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
                 f"autoreset must be NEXT_STEP or SAME_STEP, not {autoreset}: dreams begin anew by themselves"
             )
         self.autoreset = autoreset
-        self.world, self.decode, self._seed = slots, decode, seed
+        self.world, self.decode = slots, decode
         self.num_envs = slots.slots
         self.render_mode = None if decode is None else "rgb_array"
         self.metadata = {"autoreset_mode": autoreset, "render_modes": ["rgb_array"]}
@@ -230,32 +232,52 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         self.single_action_space = action_space(slots.spec.action)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._roots = [(seed, slot) for slot in range(self.num_envs)]  # of each dream's random numbers
         self._episodes = np.zeros(self.num_envs, np.int64)
         self._over = np.zeros(self.num_envs, bool)
+        self._shown = np.zeros(self.observation_space.shape, np.float32)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin all dreams: one seed for all, or a list with one of each (Gymnasium's convention)."""
-        if isinstance(seed, list):
-            raise ValueError("seed must be one number: every dream derives its own from it")
-        if seed is not None:
-            self._seed = seed
-            self._episodes[:] = 0
-        self._over[:] = False
-        return np.stack([self._begin(slot) for slot in range(self.num_envs)]), {}
+        """Begin dreams anew: their features f32[n,F], and no info.
+
+        seed: one number, from which every dream derives its own, or a list with one of each dream: dream i is then the
+        first one of an environment with that seed, whatever stands beside it. None, also in a list, goes on with other
+        episodes of the seed before.
+        options: {"reset_mask": bool[n]} begins those dreams alone; the others go on, and their features are as before.
+
+        ValueError: a list or a mask of another length.
+        """
+        mask = self._mask(options)
+        if isinstance(seed, list | tuple | np.ndarray):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed must be one number, or one of each of the {self.num_envs} dreams, not {seed}")
+            roots = [None if each is None else (int(each), 0) for each in seed]
+        else:
+            roots = [None if seed is None else (int(seed), slot) for slot in range(self.num_envs)]
+        for slot in np.flatnonzero(mask).tolist():
+            root = roots[slot]
+            if root is not None:
+                self._roots[slot], self._episodes[slot] = root, 0
+            self._shown[slot] = self._begin(slot)
+        self._over[mask] = False
+        return self._shown.copy(), {}
 
     def step(
         self, actions: Any
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One transition of every dream; under NEXT_STEP those that were over begin anew instead, with reward 0."""
+        actions = np.asarray(actions)
+        if actions.shape[:1] != (self.num_envs,):
+            raise ValueError(f"{self.num_envs} dreams take as many actions, not an array of shape {actions.shape}")
         going, again = np.flatnonzero(~self._over), np.flatnonzero(self._over)
         observations = np.zeros((self.num_envs, self.world.spec.vector), np.float32)
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         if len(going):
             codec = self.world.spec.action
-            vectors = np.stack([codec.from_env(action) for action in np.asarray(actions)[going]])
+            vectors = np.stack([codec.from_env(actions[slot]) for slot in going.tolist()])
             step = self.world.step(going, vectors)
             observations[going], rewards[going] = step.frames, step.rewards
             terminated[going], truncated[going] = step.terminated, step.truncated
@@ -263,6 +285,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
             observations[slot] = self._begin(slot)
         self._over = terminated | truncated
         infos = self._begin_at_once(observations) if self.autoreset is AutoresetMode.SAME_STEP else {}
+        self._shown[:] = observations
         return observations, rewards, terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -285,8 +308,18 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         self._over[:] = False
         return {"final_obs": last, "_final_obs": over} if over.any() else {}
 
+    def _mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
+        """Which dreams a reset begins anew, bool[n]."""
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"reset_mask must be a NumPy array of {self.num_envs} bools, one of them true, not {mask}")
+        return mask
+
     def _begin(self, slot: int) -> NDArray[np.float32]:
-        seed = derive(self._seed, "dream", slot, int(self._episodes[slot])) % SEEDS
+        seed, number = self._roots[slot]
+        seed = derive(seed, "dream", number, int(self._episodes[slot])) % SEEDS
         self._episodes[slot] += 1
         return self.world.start(slot, seed)
 

@@ -20,15 +20,19 @@ from frmdn.controller.linear import LinearController
 from frmdn.envs.catalogue import get_spec
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.batches import split
+from frmdn.rollouts.collect import check_store
 from frmdn.rollouts.episodes.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
 from frmdn.rollouts.episodes.store import EpisodeStore
-from frmdn.rollouts.latents import LatentStore
+from frmdn.rollouts.latents import LatentStore, check_latents
 
 from .config import RunConfig, from_json
-from .files import History, read_json
+from .files import read_history, read_record
+from .machine import threads
 from .progress import Progress
 from .weights import Model, load_model, load_state, load_theta
 from .workspace import StageClock, Workspace
+
+KEPT_LOST = "delete it and run the same command again: the rounds are there, and the choice is made anew"
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Machine:
 
     @property
     def threads(self) -> int:
-        return max(1, self.workers)
+        """Of a training. They change its last digits, so they follow the machine and not `workers`."""
+        return threads()
 
     @cached_property
     def device(self) -> torch.device:
@@ -100,7 +105,7 @@ class Session:
         path = self.workspace.folder("rounds") / "kept.json"
         if self.config.rounds.count == 1 or not (path.parent / "done.json").exists() or not path.exists():
             return self
-        number = int(read_json(path)["round"])
+        number = int(read_record(path, {"round": int}, KEPT_LOST)["round"])
         return self if number == 1 else self.at(self.workspace.root / round_name(number))
 
     def at(self, folder: Path) -> Session:
@@ -114,6 +119,22 @@ class Session:
         """The episodes of all rounds so far."""
         stores = [EpisodeStore(each.workspace.folder("collect") / "episodes") for each in self.lineage]
         return stores[0] if len(stores) == 1 else JoinedEpisodes(stores, self._counts())
+
+    def check_episodes(self) -> None:
+        """Raise ValueError where an episode of another run lies among those of all rounds so far."""
+        for each in self.lineage:
+            store = EpisodeStore(each.workspace.folder("collect") / "episodes")
+            check_store(each.spec, each.config.collect, store, each.seed)
+
+    def check_latents(self) -> None:
+        """Raise ValueError where latents of another run or vision lie among those of all rounds so far."""
+        vision, own = self.vision(), LatentStore(self.workspace.folder("encode"))
+        if self.config.rounds.vision_steps:
+            check_latents(vision, self.episodes(), own)
+            return
+        for each in self.lineage:
+            store = EpisodeStore(each.workspace.folder("collect") / "episodes")
+            check_latents(vision, store, LatentStore(each.workspace.folder("encode")))
 
     def latents(self) -> LatentSource:
         """The latents of all rounds so far, as this round's vision sees them."""
@@ -219,10 +240,12 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     """
     folder = workspace.folder("evolve")
     if (folder / "kept.json").exists():
-        return read_json(folder / "kept.json")
-    lines = History(folder / "history.jsonl", "generation").read()
+        return read_record(
+            folder / "kept.json", {"generation": int, "real_steps": int, "validation": object, "last": object}
+        )
+    lines = read_history(folder / "history.jsonl", ("generation", "mean"), all_numbers=True)
     validation = next((line["validation"] for line in reversed(lines) if "validation" in line), None)
-    steps = sum(int(line["steps"]) for line in lines)
+    steps = sum(int(line.get("steps", 0)) for line in lines)
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 

@@ -139,6 +139,13 @@ def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: in
     return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
 
 
+def check_store(spec: EnvSpec, config: CollectConfig, store: EpisodeStore, seed: int) -> None:
+    """Raise StoreError unless the episodes of a finished collection are those that `collect` makes of this seed."""
+    plan = Returning(store, episode_seeds(seed, "collect", config.episodes), config.returning)
+    for wave in waves(config.episodes, config.returning):
+        _check_present(spec, store, plan.jobs(wave))
+
+
 def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> None:
     """Refuse to mix: episodes that another seed or environment left in the folder would pass for ours."""
     for job in jobs:
@@ -146,5 +153,6 @@ def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> N
         if found.seed != job.seed or found.env != spec.id:
             raise StoreError(
                 f"{store.path(job.index)} is of {found.env or 'an unknown environment'} with episode seed "
-                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this one"
+                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this "
+                f"file and run the same command again: only that episode is collected anew"
             )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
+import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
+from ..machine import cores
 from ..progress import Progress
 from ..stages.table import fingerprints
 from ..workspace import Workspace
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 
 ENV, PRESET = "CarRacing-v3", "quick"
 PLAYING = ("collect", "evolve", "rounds", "evaluate")  # stages that wait for the environment
-
-
-def cores() -> int:
-    """The processors that this process may use: its affinity, and the quota of its container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return count
 
 
 def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
@@ -42,15 +32,20 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
         return _override(workspace.read_config(), words)
     if options.seed is not None:
         words.append(f"seed={options.seed}")
+    *modules, env = (options.env or "").split(":")
+    if options.imports or modules:
+        words.insert(0, f"world.imports={json.dumps([*options.imports, *modules])}")
     if exists and options.preset is None:
         stored = workspace.read_config()
-        if options.env in (None, stored["env"]):
+        if env in ("", stored["env"]):
             return _override(stored, words)
     from frmdn.envs.catalogue import get_spec
 
+    from ..config import asked_world
     from ..presets import preset
 
-    return _override(settings.to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), words)
+    spec = get_spec(env or ENV, world=asked_world(env or ENV, words))
+    return _override(settings.to_json(preset(options.preset or PRESET, spec)), words)
 
 
 def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
         raise ValueError(f"evaluate needs {', '.join(unfinished)} done first: run frmdn run --out {workspace.root}")
     session = open_folder(options, workspace, progress)
     with progress.task("evaluate", "episodes") as task, tempfile.TemporaryDirectory() as scratch:
-        record = {"fingerprint": "", "inputs": {}, "seconds": 0.0}
+        record = {"fingerprint": "", "inputs": {}, "root": "", "size": 0, "seconds": 0.0}
         work = Work(Path(scratch), StageClock(Path(scratch), record), task.update)
         report = measure(session, work, episodes, session.config.evaluate.baselines)
     low, high = report.ci95

@@ -20,11 +20,12 @@ from frmdn.rollouts.job import StallRule
 from frmdn.rollouts.policy import AgentPolicy
 from frmdn.rollouts.run import Runner
 
-from ..files import History, write_json
+from ..files import write_json
 from ..progress import duration
+from ..saved_search import SavedSearch
 from ..session import Result, Session, Work
-from ..weights import load_state, save_state
-from .searched import keep, kept_text, searched
+from ..weights import save_state
+from .searched import keep, kept_text, searched, subspace
 
 
 def run_evolve(session: Session, work: Work) -> Result:
@@ -33,7 +34,7 @@ def run_evolve(session: Session, work: Work) -> Result:
     shape = {"inputs": agent.controller.inputs, "outputs": agent.controller.outputs, "size": agent.controller.size}
     about = {"controller": shape, "config": asdict(agent.config), "world": dict(session.spec.about)}
     write_json(work.folder / "agent.json", about)
-    last = History(work.folder / "history.jsonl", "generation").read()[-1]
+    last = SavedSearch(work.folder).lines()[-1]
     text = f"{evolution.generation} generations, population mean {last['mean']:.0f}, its best {last['best']:.0f}"
     return Result(evolution.generation, text + kept_text(work.folder))
 
@@ -41,18 +42,12 @@ def run_evolve(session: Session, work: Work) -> Result:
 def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: bool = False) -> Evolution:
     """Evolve a controller of `agent` in the real environment or in dreams, from the last finished generation on."""
     config, start = session.config.search, session.start(agent)
-    path, history = work.folder / "search.safetensors", History(work.folder / "history.jsonl", "generation")
-    size = agent.controller.size
-    evolution = (
-        Evolution.resume(size, config, seed, load_state(path), start=start)
-        if path.exists()
-        else Evolution(size, config, seed, start)
-    )
-    history.cut(evolution.generation)
+    saved = SavedSearch(work.folder)
+    evolution = saved.open(agent.controller.size, config, seed, start, subspace(session, agent, work.folder))
     work.report(evolution.generation, config.generations, "")
 
     def on_generation(line: dict[str, Any]) -> None:
-        history.append(line)
+        saved.history.append(line)
         note = f"mean {line['mean']:.0f}, best {line['best']:.0f}"
         if config.seconds is not None:
             note += f", ends in {duration(remaining())} at the latest"
@@ -70,9 +65,10 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
             limited,
             seed=session.seed,
             validation=world.seeds,
+            length=world.length,
             rehearsal=world.rehearsal,
             on_generation=on_generation,
-            checkpoint=lambda state: save_state(path, state),
+            checkpoint=saved.save,
         )
         theta = keep(session, world, evolution, work.folder)
     save_state(work.folder / "mean.safetensors", {"theta": theta.astype(np.float32)})

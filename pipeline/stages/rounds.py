@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.workers import open_pool
 
 from ..config import RoundsConfig, RunConfig
+from ..disk import remove
 from ..files import History, read_json, write_json
 from ..session import Result, Session, Work, kept_record, round_name
 from ..settings import to_json
@@ -32,7 +32,7 @@ def run_rounds(session: Session, work: Work, run_stages: Callable[[Session, Sequ
     """
     count, history = session.config.rounds.count, History(work.folder / "history.jsonl", "round")
     for number in range(count + 1, len(session.workspace.rounds()) + 2):  # more than asked for
-        shutil.rmtree(session.workspace.root / round_name(number), ignore_errors=True)
+        remove(session.workspace.root / round_name(number))
     (work.folder / "kept.json").unlink(missing_ok=True)  # until the last round is done, no agent counts
     history.cut(0)
     history.append(_line(session, 0))
@@ -94,7 +94,7 @@ def _real_steps(lines: list[dict[str, Any]], work: Work) -> int:
 def round_config(config: RunConfig, number: int) -> RunConfig:
     """The settings of a further round, derived from those of the run.
 
-    Its dreams are long from the first generation on: an agent that outlives the curriculum's short ones scores alike
+    Its episodes are whole from the first generation on: an agent that outlives the curriculum's short ones scores alike
     with all its neighbours, and the search wanders off.
     """
     rounds = config.rounds
@@ -103,8 +103,7 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
         collect=replace(config.collect, episodes=rounds.episodes, policy="agent", returning=0.0),
         vision_fit=replace(config.vision_fit, steps=rounds.vision_steps or config.vision_fit.steps),
         memory_fit=replace(config.memory_fit, steps=rounds.memory_steps or config.memory_fit.steps),
-        search=replace(config.search, generations=rounds.generations or config.search.generations),
-        dream=replace(config.dream, first_horizon=None),
+        search=replace(config.search, generations=rounds.generations or config.search.generations, first_steps=None),
         rounds=replace(rounds, number=number, **ALONE),
     )
 
@@ -112,11 +111,12 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
 def _open(session: Session, number: int) -> Session:
     """The session of a round; its folder is made anew where the round before is another than it was made from."""
     before = _last(session, number - 1)
-    origin = before.workspace.inputs("evolve") | {"done": before.workspace.done("evolve")}
+    done = before.workspace.done("evolve") or {}
+    origin = before.workspace.inputs("evolve") | {"evolve": {key: done.get(key) for key in ("fingerprint", "finished")}}
     folder, config = session.workspace.root / round_name(number), round_config(session.config, number)
     path = folder / "origin.json"
     if folder.exists() and not (path.exists() and read_json(path) == origin):
-        shutil.rmtree(folder)
+        remove(folder)
     write_json(path, origin)
     workspace = Workspace(folder)
     workspace.write_config(to_json(config))

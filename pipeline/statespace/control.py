@@ -16,7 +16,7 @@ from frmdn.agent.seeds import derive
 from frmdn.agent.state_space import StateSpaceAgent, StateSpaceWorld
 from frmdn.controller.batched import BatchedDreams
 from frmdn.controller.evaluate import SLOTS, evaluate
-from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolution import SearchConfig
 from frmdn.controller.evolve import evolve
 from frmdn.controller.fitness import Fitness, RealFitness
 from frmdn.controller.hidden import HiddenController
@@ -31,9 +31,9 @@ from frmdn.rollouts.run import Runner, run_episodes
 from frmdn.rollouts.workers import SerialPool
 
 from ..drawing.figures import to_png
-from ..files import History, read_json, write_bytes, write_json
+from ..files import read_json, write_bytes, write_json
 from ..progress import Progress
-from ..weights import load_state, save_state
+from ..saved_search import SavedSearch
 from .seed import Data, load_seed
 
 if TYPE_CHECKING:
@@ -83,16 +83,12 @@ def _search(
     agent: StateSpaceAgent, data: Data, spec: EnvSpec, folder: Path, progress: Progress
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """CMA-ES from the saved generation on: its mean f64[N], and one history line per generation."""
-    path, seed = folder / "search.safetensors", derive(SEED, "statespace", "control")
-    size, history = agent.controller.size, History(folder / "history.jsonl", "generation")
-    evolution = (
-        Evolution.resume(size, SEARCH, seed, load_state(path)) if path.exists() else Evolution(size, SEARCH, seed)
-    )
-    history.cut(evolution.generation)
+    saved, seed = SavedSearch(folder), derive(SEED, "statespace", "control")
+    evolution = saved.open(agent.controller.size, SEARCH, seed)
     with progress.task("dream", "generations") as task, _dreaming(agent, data, spec) as fitness:
 
         def log(line: dict[str, Any]) -> None:
-            history.append(line)
+            saved.history.append(line)
             task.update(line["generation"], SEARCH.generations, f"mean return {line['mean']:.0f}")
 
         evolve(
@@ -101,9 +97,9 @@ def _search(
             SEARCH,
             seed=seed,
             on_generation=log,
-            checkpoint=lambda state: save_state(path, state),
+            checkpoint=saved.save,
         )
-    return evolution.mean, history.read()
+    return evolution.mean, saved.lines()
 
 
 @contextmanager

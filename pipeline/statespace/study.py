@@ -44,7 +44,7 @@ def _run(settings: StateSpaceSettings, out: Path, seeds: int, controls: bool, de
     results = []
     for seed in range(seeds):
         path = out / f"seed-{seed}" / "result.json"
-        if not path.exists():
+        if not (path.exists() and (path.parent / "model.safetensors").exists()):
             model, times = train_seed(settings, data, seed, path.parent, progress)
             write_json(
                 path,
