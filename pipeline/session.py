@@ -16,7 +16,7 @@ from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive
 from frmdn.agent.vision import ConvVAE
 from frmdn.controller.linear import LinearController
-from frmdn.envs.catalogue import get_spec
+from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.batches import split
 from frmdn.rollouts.episodes.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
@@ -57,13 +57,18 @@ class Session:
 
     @cached_property
     def spec(self) -> EnvSpec:
-        return get_spec(self.config.env, world=self.config.world)
+        return self.config.spec
 
     @property
     def official(self) -> EnvSpec:
         """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
         limit = self.config.evaluate.max_steps
         return self.spec if limit is None else replace(self.spec, max_steps=min(limit, self.spec.max_steps))
+
+    @property
+    def watched(self) -> bool:
+        """Whether the episodes were imported and there is no environment: nobody can play, only dream."""
+        return self.config.env == RECORDED
 
     # Rounds: a folder of a further round goes on from those before it
 

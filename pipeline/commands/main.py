@@ -9,10 +9,12 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from ..recordings.command import add_import
 from .bench import add_bench
 from .density import add_density
 from .dream import add_dream
 from .emulator import add_emulator
+from .export import add_export
 from .play import add_play
 from .run import add_run
 from .stage import add_stages
@@ -74,6 +76,8 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     add_run(commands)
     add_stages(commands)
     add_status(commands)
+    add_import(commands)
+    add_export(commands)
     add_density(commands)
     add_dream(commands)
     add_play(commands)

@@ -46,10 +46,18 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
         stored = workspace.read_config()
         if options.env in (None, stored["env"]):
             return _override(stored, words)
+        if stored.get("recording"):
+            from ..recordings.configuration import attach
+
+            return _override(attach(stored, options.env), words)
     from frmdn.envs.catalogue import get_spec
 
     from ..presets import preset
 
+    if exists and workspace.read_config().get("recording"):
+        raise ValueError(
+            f"{workspace.root} was imported, and its preset is chosen by frmdn import SOURCE --preset {options.preset}"
+        )
     return _override(settings.to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), words)
 
 
@@ -84,13 +92,32 @@ def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[
     )
 
 
+def nothing_to_play(workspace: Workspace) -> str:
+    """What a run folder without an environment needs before an agent can be searched and measured."""
+    return (
+        f"its episodes were imported, and it has nothing to play; name one: frmdn run --out {workspace.root} --env ID"
+    )
+
+
 def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str], progress: Progress) -> None:
     from ..stages.running import run_stages
 
     session = open_folder(options, workspace, progress)
+    if session.config.recording is not None:
+        check_imported(workspace)
     if session.spec.hint and not set(names).isdisjoint(PLAYING):
         progress.line(session.spec.hint)
     run_stages(session, names)
+
+
+def check_imported(workspace: Workspace) -> None:
+    """Raise ValueError where imported episodes are not all there: nobody but the import can make them again."""
+    status = workspace.status()[0]
+    if status.name == "collect" and status.state != "done":
+        raise ValueError(
+            f"the episodes of {workspace.root} are {status.state} ({status.why}): they were imported, so call frmdn "
+            f"import SOURCE --out {workspace.root} again"
+        )
 
 
 def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Progress) -> Session:

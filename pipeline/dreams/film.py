@@ -61,8 +61,12 @@ class Film:
 def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> Film:
     """A dream that watches the first steps of a real episode and is then given its actions alone.
 
-    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
+    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses. Where
+    there is no agent because all was imported, it is the first of those held out.
     """
+    if episode is None and session.watched:
+        require(session, "memory")
+        episode = session.split("memory", session.config.memory_data.validation)[1][0]
     require(session, "evolve" if episode is None else "memory")
     session = session.kept
     if episode is None:

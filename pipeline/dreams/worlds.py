@@ -75,6 +75,11 @@ def _memory(agent: Agent) -> Memory:
 def require(session: Session, *names: str) -> None:
     """Raise ValueError unless these stages of the run are done."""
     states = {status.name: status.state for status in session.workspace.status()}
+    if not set(names) <= states.keys():
+        raise ValueError(
+            f"this needs an agent, but {session.workspace.root} was imported and has nothing to play: name an "
+            f"environment by frmdn run --out {session.workspace.root} --env ID, or film a stored episode by --episode N"
+        )
     missing = [name for name in names if states[name] != "done"]
     if missing:
         what = ", ".join(f"{name} ({states[name]})" for name in missing)
