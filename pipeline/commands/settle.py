@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import settings
 from ..progress import Progress
-from ..stages.table import fingerprints
+from ..stages.table import RECORDED, fingerprints
 from ..workspace import Workspace
 from .options import assignments
 
@@ -84,9 +84,14 @@ def settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, progr
 
 
 def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether nothing was made yet with the settings that differ, so that nobody can miss them."""
+    """Whether nothing was made yet with the settings that differ, so that nobody can miss them.
+
+    An environment that imported recordings are given makes their report again, and that is what it is given for.
+    """
     old, new = fingerprints(stored), fingerprints(config)
     states = {status.name: status.state for status in workspace.status()}
+    if stored["env"] == RECORDED != config["env"]:
+        states.pop("report", None)
     return all(
         states.get(name, "missing") == "missing" for name in old.keys() | new.keys() if old.get(name) != new.get(name)
     )

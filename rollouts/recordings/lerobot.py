@@ -98,7 +98,7 @@ def _images(table: Path, key: str) -> Iterator[NDArray[np.uint8]]:
                 picture = cv2.imdecode(np.frombuffer(data or b"", np.uint8), cv2.IMREAD_COLOR) if data else None
                 if picture is None:
                     raise ValueError(f"{table} has a row whose {key} is no picture: write it again with its bytes")
-                yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+                yield np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _read(table: Path, names: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from frmdn.envs.errors import MissingExtra
 from frmdn.envs.spec import ActionCodec
 
+from .survey import rest
 from .take import Source, Take, Tracks, stamp
 
 ID = re.compile(r"(?:[-_\w]+/)*[-_\w]+-v\d+")  # (namespace/)name-v0
@@ -74,8 +75,11 @@ def _action(name: str, space: gymnasium.Space[Any]) -> ActionCodec | None:
     """The codec of a data set's actions; None where its bounds are infinite, and the recordings themselves tell."""
     if isinstance(space, gymnasium.spaces.Box) and not np.isfinite([space.low, space.high]).all():
         return None
+    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) != 1:
+        raise ValueError(f"{name} has actions of {list(space.shape)}: a row of numbers is needed")
     try:
-        return ActionCodec.from_space(space)
+        box = isinstance(space, gymnasium.spaces.Box)
+        return ActionCodec.from_space(space, rest(space.low.tolist(), space.high.tolist()) if box else None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -93,5 +93,9 @@ def _codec(seen: list[_Seen], wish: Wish) -> ActionCodec:
         return ActionCodec("discrete", n=int(high[0]) + 1)
     lows, highs = [float(x) for x in low], [float(x) for x in high]
     highs = [b if b > a else a + 1 for a, b in zip(lows, highs, strict=True)]
-    rest = tuple(0.0 if a <= 0 <= b else (a + b) / 2 for a, b in zip(lows, highs, strict=True))
-    return ActionCodec("box", tuple(lows), tuple(highs), rest)
+    return ActionCodec("box", tuple(lows), tuple(highs), rest(lows, highs))
+
+
+def rest(low: Sequence[float], high: Sequence[float]) -> tuple[float, ...]:
+    """Where recorded numbers rest, which nobody has said: at zero, or in the middle where they never are zero."""
+    return tuple(0.0 if a <= 0 <= b else (a + b) / 2 for a, b in zip(low, high, strict=True))

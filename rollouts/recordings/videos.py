@@ -77,7 +77,7 @@ def pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
             if not there:
                 break
             count += 1
-            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+            yield np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
     finally:
         capture.release()
     if not count:
