@@ -11,6 +11,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from numpy.typing import NDArray
 
+from .adapters.pictures import as_picture
+from .adapters.returned import began, called, stepped
+
 Frames = NDArray[np.uint8]
 
 
@@ -23,13 +26,19 @@ class FramePipe:
     rows: tuple[int, int] | None = None  # first row and the row after the last one; None keeps all
 
     def __call__(self, picture: Frames) -> Frames:
-        """One frame u8[S,S,C] of its own memory, never a view of the world's screen."""
+        """One frame u8[S,S,C] of its own memory, never a view of the world's screen.
+
+        ValueError: the picture has another type, other axes or another number of channels, or no rows are left of it.
+        """
         return self.into(picture, np.empty((self.size, self.size, self.channels), np.uint8))
 
     def into(self, picture: Frames, out: Frames) -> Frames:
         """As a call, but written into `out` u8[S,S,C], for instance a row of a batch."""
         if self.rows is not None:
             picture = picture[self.rows[0] : self.rows[1]]
+        if picture.dtype != np.uint8 or picture.shape[2:] not in self._depths or picture.ndim < 2 or not picture.size:
+            # OpenCV would leave `out` as it is, and write somewhere else.
+            raise ValueError(f"a picture must be uint8 of shape {self._wanted}, not {picture.dtype}{picture.shape}")
         if picture.shape[:2] == (self.size, self.size):
             out[...] = picture.reshape(out.shape)
         elif self.channels == 1:  # OpenCV drops a last axis of one
@@ -39,6 +48,14 @@ class FramePipe:
         else:
             cv2.resize(picture, (self.size, self.size), dst=out, interpolation=cv2.INTER_AREA)
         return out
+
+    @property
+    def _depths(self) -> tuple[tuple[int, ...], ...]:
+        return ((), (1,)) if self.channels == 1 else ((self.channels,),)
+
+    @property
+    def _wanted(self) -> str:
+        return "(H, W) or (H, W, 1)" if self.channels == 1 else f"(H, W, {self.channels})"
 
     def batch(self, pictures: Frames) -> Frames:
         """Pictures u8[B,H0,W0(,C)] to frames u8[B,S,S,C]."""
@@ -55,6 +72,8 @@ class FrameEnv(gymnasium.Env[Frames, Any]):
     `sticky` it applies the action of the step before instead, which the episode's seed decides. With `pool` the frame
     is the brighter of the last two pictures of a step, pixel by pixel: a flicker in every second one does not hide.
     A first reset without a seed uses `seed`; later ones go on from there, as Gymnasium does.
+    What the inner environment returns is converted where that is clear: a reward of one number in any shape, RGBA, grey
+    where colours are declared, whole numbers of any type. Else ValueError names it and the remedy.
     Not a gymnasium.Wrapper, because it is what an `EnvSpec` calls the environment: Gymnasium's checker and people who
     ask for `unwrapped` must meet the frames.
     """
@@ -79,14 +98,16 @@ class FrameEnv(gymnasium.Env[Frames, Any]):
         self.observation_space = gymnasium.spaces.Box(0, 255, (pipe.size, pipe.size, pipe.channels), np.uint8)
         self._first_seed: int | None = seed
         self._last: Any = None  # the action of the step before
-        self._picture: Frames | None = None  # the last picture
+        self._picture: Frames | None = None  # the last picture, where pictures are pooled
+        self._name = called(inner) if spec is None else spec.id
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Frames, dict[str, Any]]:
         seed = self._first_seed if seed is None else seed
         self._first_seed = None
         super().reset(seed=seed)
-        picture, info = self.inner.reset(seed=seed, options=options)
-        self._last, self._picture = None, picture
+        shown, info = began(self.inner.reset(seed=seed, options=options), self._name)
+        picture = as_picture(shown, self.pipe.channels, self._name)
+        self._last, self._picture = None, picture.copy() if self.pool else None
         return self.pipe(picture), info
 
     def step(self, action: Any) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
@@ -94,15 +115,20 @@ class FrameEnv(gymnasium.Env[Frames, Any]):
         if self.sticky and self._last is not None and self.np_random.random() < self.sticky:
             action = self._last
         self._last = action
+        channels, name = self.pipe.channels, self._name
+        before: Frames | None = None
+        last = self._picture
         for _ in range(self.repeat):
-            before = self._picture
-            picture, reward, terminated, truncated, info = self.inner.step(action)
-            self._picture = picture
-            total += float(reward)
+            shown, reward, terminated, truncated, info = stepped(self.inner.step(action), name)
+            total += reward
+            if self.pool:  # copies: some worlds draw into one screen for ever
+                before, last = last, as_picture(shown, channels, name).copy()
             if terminated or truncated:
                 break
-        shown = np.maximum(picture, before) if self.pool and before is not None else picture
-        return self.pipe(shown), total, bool(terminated), bool(truncated), info
+        self._picture = last
+        if before is None or last is None:
+            return self.pipe(as_picture(shown, channels, name)), total, terminated, truncated, info
+        return self.pipe(np.maximum(last, before)), total, terminated, truncated, info
 
     def render(self) -> Any:
         return self.inner.render()

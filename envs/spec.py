@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .adapters.returned import Checked
 from .frames import FrameEnv, FramePipe
 from .measure import Measure
 from .options import WorldConfig
@@ -70,7 +71,7 @@ class ActionCodec:
         if len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
             raise ValueError(f"action space {space} is not supported: a Box must be 1-D and of floats")
         if not np.isfinite([space.low, space.high]).all():
-            raise ValueError(f"action space {space} has infinite bounds: wrap it in gymnasium's RescaleAction first")
+            raise ValueError(f"action space {space} has infinite bounds: say how far to go with WorldConfig(bound=)")
         low, high = space.low.tolist(), space.high.tolist()
         middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
         return cls("box", tuple(low), tuple(high), middle if rest is None else rest)
@@ -88,8 +89,12 @@ class ActionCodec:
         """
         if raw.isnan().any():
             raise ValueError("a controller gave NaN as action: its parameters or its features hold NaN")
+        return self.squash_unchecked(raw)
+
+    def squash_unchecked(self, raw: Tensor) -> Tensor:
+        """The same without a look at the numbers, for which a GPU would have to be waited for."""
         if self.kind == "discrete":
-            return torch.nn.functional.one_hot(raw.argmax(-1), self.n).to(raw.dtype)
+            return torch.zeros_like(raw).scatter_(-1, raw.argmax(-1, keepdim=True), 1.0)
         low, high, rest, reach = _bounds(self, raw.device, raw.dtype)
         return torch.addcmul(rest, reach, raw.tanh()).clamp(low, high)
 
@@ -100,6 +105,15 @@ class ActionCodec:
 
     def to_env_batch(self, vectors: Vectors) -> NDArray[Any]:
         """Action vectors f32[P,A] to f32[P,A] clipped to the bounds, or to i64[P]. ValueError names rows with NaN."""
+        played = self.played(vectors)
+        return played.argmax(1) + self.start if self.kind == "discrete" else played
+
+    def played(self, vectors: Vectors) -> Vectors:
+        """What the world plays of action vectors f32[P,A], f32[P,A]: in reality and in dreams.
+
+        Box: clipped to the bounds. Discrete: the one-hot of the largest number. ValueError: another shape, or NaN, with
+        the rows that have it.
+        """
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.size:
             raise ValueError(f"actions have shape {vectors.shape}, but this world takes vectors of {self.size} numbers")
@@ -107,20 +121,28 @@ class ActionCodec:
         if len(bad):
             raise ValueError(f"actions hold NaN in rows {bad.tolist()}")
         if self.kind == "discrete":
-            return vectors.argmax(1) + self.start
+            return np.eye(self.n, dtype=np.float32)[vectors.argmax(1)]
         return np.clip(vectors, np.array(self.low, np.float32), np.array(self.high, np.float32))
 
+    def play(self, actions: Tensor) -> Tensor:
+        """As `played`, of a tensor f32[P,A] on any device; what a `Dream` takes as `actions`."""
+        return torch.as_tensor(self.played(actions.detach().cpu().numpy())).to(actions)
+
     def from_env(self, action: Any) -> Vectors:
-        """The action vector f32[A] of one action of the world. ValueError: it is none of the world's actions."""
+        """The action vector f32[A] that is played for one action of the world: clipped to the bounds of a Box.
+
+        ValueError: it is none of the world's actions, such as 0.9 or -1 of a Discrete one, or has NaN.
+        """
         if self.kind == "discrete":
-            index = int(action) - self.start
-            if not 0 <= index < self.n:
+            number = np.asarray(action)
+            index = number.item() - self.start if number.size == 1 and number.dtype.kind in "biuf" else math.nan
+            if index not in range(self.n):
                 raise ValueError(f"action {action} is none of this world's: {self.start} to {self.start + self.n - 1}")
-            return np.eye(self.n, dtype=np.float32)[index]
+            return np.eye(self.n, dtype=np.float32)[int(index)]
         vector = np.array(action, np.float32)
         if vector.size != self.size:
             raise ValueError(f"action {action} has {vector.size} numbers, but this world takes {self.size}")
-        return vector.reshape(self.size)
+        return self.played(vector.reshape(1, self.size))[0]
 
     def sample(self, rng: np.random.Generator, n: int) -> Vectors:
         """Action vectors f32[n,A], uniform in the box, or one-hot of uniformly drawn actions."""
@@ -193,7 +215,7 @@ class EnvSpec:
         """A Gymnasium environment with our frames; its first reset without a seed uses `seed`. Or one with vectors."""
         inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
         if self.vector:
-            return inner
+            return Checked(inner, self.id, self.frame_shape)
         card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
         sticky, pool = self.world.sticky, self.world.pool
         return FrameEnv(inner, self.pipe, repeat=self.repeat, sticky=sticky, pool=pool, seed=seed, spec=card)

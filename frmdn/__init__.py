@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .controller.evaluate import EvaluationReport
     from .controller.evolution import SearchConfig
     from .controller.linear import LinearController
+    from .envs.adapters.stable_baselines import stable_baselines
     from .envs.catalogue import get_spec
     from .envs.dream import DreamEnv, DreamSlots
     from .envs.errors import MissingExtra
@@ -77,6 +78,7 @@ __all__ = [
     "mdn",
     "open",
     "rmdn",
+    "stable_baselines",
 ]
 
 # Where each public name lives. `density` is a module itself.
@@ -89,6 +91,7 @@ _HOMES = {
     "controller.evaluate": ("EvaluationReport",),
     "controller.evolution": ("SearchConfig",),
     "controller.linear": ("LinearController",),
+    "envs.adapters.stable_baselines": ("stable_baselines",),
     "envs.catalogue": ("get_spec",),
     "envs.dream": ("DreamEnv", "DreamSlots"),
     "envs.errors": ("MissingExtra",),

@@ -13,9 +13,10 @@ from frmdn.agent.vision import VisionConfig
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.controller.evolution import SearchConfig
 from frmdn.envs.catalogue import check_world, get_spec
-from frmdn.envs.options import WorldConfig
+from frmdn.envs.options import SEEN, WorldConfig
 from frmdn.envs.recorded import RECORDED, Recording
 from frmdn.envs.spec import EnvSpec
+from frmdn.envs.worlds import super_mario
 from frmdn.rollouts.collect import CollectConfig
 
 from . import settings
@@ -100,7 +101,7 @@ class RoundsConfig:
 class RunConfig:
     """Everything that the artefacts of a run depend on. Workers and addresses are not in it: they change nothing."""
 
-    env: str  # official Gymnasium id; "recorded": there is none, only recordings of it
+    env: str  # Gymnasium id; "recorded": there is none, only recordings of it
     seed: int  # root of every random number of the run
     collect: CollectConfig
     vision: VisionConfig
@@ -163,13 +164,32 @@ def override(value: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
     return to_json(settings.override(from_json(value), words, LINKS))
 
 
-def _action_size(plain: Mapping[str, Any]) -> int:
-    return from_json(plain).spec.action.size
+@dataclass(frozen=True)
+class _Asked:
+    world: WorldConfig
+
+
+def asked_world(env: str, words: Sequence[str]) -> WorldConfig | None:
+    """How to find and see the world of this id, from those of the words that say it: before anything else is known.
+
+    None where nothing is said of it. Raises ValueError as `override` does.
+    """
+    own = [f"world.{name}" for name in ("imports", *SEEN)]
+    chosen = [word for word in words if word.partition("=")[0] in own]
+    start = super_mario.DEFAULTS if super_mario.matches(env) else WorldConfig()
+    return settings.override(_Asked(start), chosen).world if chosen else None
+
+
+def _spec(plain: Mapping[str, Any]) -> EnvSpec:
+    if plain["env"] == RECORDED:
+        return from_json(plain).spec
+    return get_spec(plain["env"], world=settings.from_json(WorldConfig, plain["world"], "world"))
 
 
 LINKS: settings.Links = {
     "memory.latent": ("vision.latent", lambda plain: plain["vision"]["latent"]),
-    "memory.action": ("world.actions", _action_size),
+    "memory.action": ("world.actions", lambda plain: _spec(plain).action.size),
+    "vision.channels": (tuple(f"world.{name}" for name in SEEN), lambda plain: _spec(plain).channels),
 }
 
 

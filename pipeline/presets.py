@@ -20,7 +20,7 @@ from frmdn.rollouts.collect import CollectConfig
 from .config import EvaluateConfig, FrameData, RoundsConfig, RunConfig, SequenceData
 
 Settings = dict[str, dict[str, Any]]
-DOOM = "VizdoomTakeCover-v1"
+CAR, DOOM = "CarRacing-v3", "VizdoomTakeCover-v1"
 
 # What both quick presets train their vision with.
 QUICK_VISION: Settings = {
@@ -141,6 +141,10 @@ PRESETS: dict[str, Settings] = {
     },
 }
 
+# Of any other world nobody knows how long its rewards may keep one waiting, or what waiting is worth: to end episodes
+# early would favour whoever is ended before it is punished.
+PATIENT: Settings = {"search": {"stall_steps": None}, "dream": {"stall_steps": None}}
+
 # What a world needs otherwise: start of its id -> preset ("*": every one) -> settings that replace those above.
 WORLDS: dict[str, dict[str, Settings]] = {
     DOOM: {
@@ -247,8 +251,8 @@ def preset(name: str, spec: EnvSpec, seed: int = 0, recording: Recording | None 
 
 
 def _table(name: str, id: str) -> Settings:
-    """The settings of a preset with what the world of this id replaces in them."""
-    layers = [PRESETS[name]]
+    """The settings of a preset, with the patience of other worlds than CarRacing, and what their own entry replaces."""
+    layers = [PRESETS[name]] + ([] if id == CAR else [PATIENT])
     for start, own in WORLDS.items():
         if id.startswith(start):
             layers += [own[key] for key in ("*", name) if key in own]

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from frmdn.envs import MissingExtra, get_spec
+from frmdn.envs.options import SEEN
 
+from .config import asked_world
 from .presets import PRESETS, preset
 from .settings import flatten, to_json
 from .stages.table import RECORDED
@@ -23,19 +25,22 @@ def command(config: Mapping[str, Any]) -> str:
     if config.get("recording"):
         return _imported(config)
     start = ["frmdn", "run", "--env", env or "ENV"]
+    asked = flatten(config)
+    modules = [str(module) for module in asked.pop("world.imports", ())]
+    start += [word for module in modules for word in ("--import", module)]
+    seen = [f"world.{name}={json.dumps(asked[f'world.{name}'])}" for name in SEEN if asked.get(f"world.{name}")]
     try:
-        spec = get_spec(env)
+        spec = get_spec(env, world=asked_world(env, [f"world.imports={json.dumps(modules)}", *seen]))
         tables = {name: flatten(to_json(preset(name, spec, int(seed)))) for name in PRESETS}
     except (ValueError, TypeError, MissingExtra):
         return shlex.join([*start, "--seed", str(seed), "--out", "DIR"])
-    asked = flatten(config)
 
     def settings(name: str) -> list[str]:
         other = tables[name]
         return [f"{key}={json.dumps(value)}" for key, value in asked.items() if key not in other or other[key] != value]
 
     nearest = min(tables, key=lambda name: len(settings(name)))
-    sets = [word for setting in settings(nearest) for word in ("--set", setting)]
+    sets = [word for setting in (*seen, *settings(nearest)) for word in ("--set", setting)]
     return shlex.join([*start, "--preset", nearest, "--seed", str(seed), *sets, "--out", "DIR"])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.device import choose_device
 from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive
 from frmdn.agent.vision import ConvVAE
@@ -19,15 +20,20 @@ from frmdn.controller.linear import LinearController
 from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.batches import split
+from frmdn.rollouts.collect import check_store
 from frmdn.rollouts.episodes.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
 from frmdn.rollouts.episodes.store import EpisodeStore
-from frmdn.rollouts.latents import LatentStore
+from frmdn.rollouts.latents import LatentStore, check_latents
+from frmdn.rollouts.recordings.storing import check_recorded
 
 from .config import RunConfig, from_json
-from .files import History, read_json
+from .files import read_history, read_record
+from .machine import threads
 from .progress import Progress
 from .weights import Model, load_model, load_state, load_theta
 from .workspace import StageClock, Workspace
+
+KEPT_LOST = "delete it and run the same command again: the rounds are there, and the choice is made anew"
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,22 @@ class Machine:
 
     workers: int  # processes that play episodes; 0 plays in this one
     address: str | None = None  # of a Ray cluster; None: one on this machine
+    on: str = "cpu"  # the device that computes, as `--device` names it
 
     @property
     def threads(self) -> int:
-        return max(1, self.workers)
+        """Of a training. They change its last digits, so they follow the machine and not `workers`."""
+        return threads()
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models are trained, and where they encode, dream and act; ValueError where it cannot compute."""
+        return choose_device(self.on)
 
     @property
-    def device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def acting(self) -> str:
+        """The device on which workers see, remember and act, by name: in a cluster theirs, and so the CPU."""
+        return str(self.device) if self.address is None else "cpu"
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ class Session:
         path = self.workspace.folder("rounds") / "kept.json"
         if self.config.rounds.count == 1 or not (path.parent / "done.json").exists() or not path.exists():
             return self
-        number = int(read_json(path)["round"])
+        number = int(read_record(path, {"round": int}, KEPT_LOST)["round"])
         return self if number == 1 else self.at(self.workspace.root / round_name(number))
 
     def at(self, folder: Path) -> Session:
@@ -111,6 +125,25 @@ class Session:
         """The episodes of all rounds so far."""
         stores = [EpisodeStore(each.workspace.folder("collect") / "episodes") for each in self.lineage]
         return stores[0] if len(stores) == 1 else JoinedEpisodes(stores, self._counts())
+
+    def check_episodes(self) -> None:
+        """Raise ValueError where an episode of another run lies among those of all rounds so far."""
+        for each in self.lineage:
+            store = EpisodeStore(each.workspace.folder("collect") / "episodes")
+            if each.config.recording is not None and each.before is None:
+                check_recorded(each.config.recording, store)
+            else:
+                check_store(each.spec, each.config.collect, store, each.seed)
+
+    def check_latents(self) -> None:
+        """Raise ValueError where latents of another run or vision lie among those of all rounds so far."""
+        vision, own = self.vision(), LatentStore(self.workspace.folder("encode"))
+        if self.config.rounds.vision_steps:
+            check_latents(vision, self.episodes(), own)
+            return
+        for each in self.lineage:
+            store = EpisodeStore(each.workspace.folder("collect") / "episodes")
+            check_latents(vision, store, LatentStore(each.workspace.folder("encode")))
 
     def latents(self) -> LatentSource:
         """The latents of all rounds so far, as this round's vision sees them."""
@@ -216,15 +249,17 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     """
     folder = workspace.folder("evolve")
     if (folder / "kept.json").exists():
-        return read_json(folder / "kept.json")
-    lines = History(folder / "history.jsonl", "generation").read()
+        return read_record(
+            folder / "kept.json", {"generation": int, "real_steps": int, "validation": object, "last": object}
+        )
+    lines = read_history(folder / "history.jsonl", ("generation", "mean"), all_numbers=True)
     validation = next((line["validation"] for line in reversed(lines) if "validation" in line), None)
-    steps = sum(int(line["steps"]) for line in lines)
+    steps = sum(int(line.get("steps", 0)) for line in lines)
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 
 def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
+    """An agent whose linear controller fits what `config.features` shows it. It is on the CPU; `to` moves it.
 
     >>> spec = frmdn.get_spec("CarRacing-v3")
     >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
@@ -238,14 +273,14 @@ def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: Ag
     return Agent(vision, memory, controller, spec.action.squash, config)
 
 
-def open_session(root: str | Path, workers: int = 0) -> Session:
+def open_session(root: str | Path, workers: int = 0, device: str = "cpu") -> Session:
     """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
 
     Of a folder with several rounds that are done, it is the round whose agent counts. Raises ValueError where it is no
     run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    return Session(workspace, stored_config(workspace), Machine(workers), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(workers, on=device), Progress()).kept
 
 
 def stored_config(workspace: Workspace) -> RunConfig:

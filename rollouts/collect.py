@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import make_slots
@@ -125,13 +126,13 @@ def named_policy(name: str, spec: EnvSpec, slots: int) -> Policy:
     return POLICIES[name](spec.action)
 
 
-def agent_policy(agent: Actor, theta: np.ndarray) -> PolicyFactory:
-    """The agent with these parameters f32[N], made anew in every worker."""
-    return partial(_agent_policy, agent, theta)
+def agent_policy(agent: Actor, theta: np.ndarray, device: str = "cpu") -> PolicyFactory:
+    """The agent with these parameters f32[N], made anew in every worker, on the device of that name."""
+    return partial(_agent_policy, agent, theta, device)
 
 
-def _agent_policy(agent: Actor, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
-    return AgentPolicy(agent, slots, theta)
+def _agent_policy(agent: Actor, theta: np.ndarray, device: str, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent if device == "cpu" else agent.to(choose_device(device)), slots, theta)
 
 
 def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, policy: str) -> Runner:
@@ -141,6 +142,13 @@ def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: in
     return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
 
 
+def check_store(spec: EnvSpec, config: CollectConfig, store: EpisodeStore, seed: int) -> None:
+    """Raise StoreError unless the episodes of a finished collection are those that `collect` makes of this seed."""
+    plan = Returning(store, episode_seeds(seed, "collect", config.episodes), config.returning)
+    for wave in waves(config.episodes, config.returning):
+        _check_present(spec, store, plan.jobs(wave))
+
+
 def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> None:
     """Refuse to mix: episodes that another seed or environment left in the folder would pass for ours."""
     for job in jobs:
@@ -148,5 +156,6 @@ def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> N
         if found.seed != job.seed or found.env != spec.id:
             raise StoreError(
                 f"{store.path(job.index)} is of {found.env or 'an unknown environment'} with episode seed "
-                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this one"
+                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this "
+                f"file and run the same command again: only that episode is collected anew"
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES
-from .options import add_command, add_set, natural, positive, whole
+from .options import add_command, add_device, add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
 speech, pictures or the latents of a run folder, and measured by negative log likelihood (NLL) on held-out sequences.
@@ -116,6 +116,7 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     )
     sample.add_argument("--length", type=whole, metavar="N", help="rows of a continuation (default: up to 100)")
     sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
+    add_device(sample)
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
@@ -130,6 +131,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     steps = "training steps instead: repeatable bit for bit"
     length.add_argument("--budget", metavar="S", dest="recipe.budget", help="seconds of training a run (default: 60)")
     length.add_argument("--steps", metavar="N", dest="recipe.steps", help=steps)
+    add_device(command)
     command.add_argument("--components", metavar="K", dest="model.components", help="of each mixture (default: 5)")
     command.add_argument("--hidden", metavar="H", dest="model.hidden", help="units of the LSTM (default: 256)")
     command.add_argument("--learning-rate", metavar="R", dest="recipe.learning_rate", help="at first (default: 0.001)")

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..progress import Progress
 from ..workspace import Workspace
-from .options import add_command, add_folder, add_machine, natural, positive, whole
+from .options import add_command, add_device, add_folder, add_machine, natural, positive, whole
 
 EPILOG = """examples:
   frmdn dream --run runs/car --video dream.webm                  real frames, reconstruction and open-loop dream
@@ -51,6 +51,7 @@ def _add_video(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--episode", type=natural, metavar="N", help="number of a stored episode (default: a new drive of the agent)"
     )
+    add_device(command)
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:
@@ -94,8 +95,9 @@ def video(options: argparse.Namespace) -> int:
     from ..dreams.film import Shot, film_agent, film_open_loop
     from ..dreams.reel import compose_film
     from ..session import open_session
+    from .settle import ready
 
-    session = open_session(options.out)
+    session = open_session(options.out, device=ready(options, Progress().line))
     shot = Shot(options.steps, options.warmup, options.temperature, options.seed)
     film = film_agent(session, shot) if options.in_dream else film_open_loop(session, shot, options.episode)
     save_video(options.video, film.steps, lambda stride: compose_film(film, stride))

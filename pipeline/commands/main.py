@@ -9,6 +9,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from ..disk import in_words, named
+from ..progress import plain
 from ..recordings.command import add_import
 from .bench import add_bench
 from .density import add_density
@@ -27,16 +29,21 @@ EXAMPLES = """examples:
   frmdn evaluate --run runs/car --episodes 100 --json            measure a finished agent on more tracks
   frmdn run --out runs/car --set search.generations=80 --replace search on; redo only what depends on it
 """
+STDOUT = "the standard output"
 INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 on success, 2 on the user's mistake (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM, 1 otherwise."""
+    """0 on success, 2 on the user's mistake or a disk that refuses (one line on stderr), 130 on Ctrl-C, 143 on SIGTERM,
+    1 otherwise."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser(bench=words[:1] == ["bench"]).parse_args(words)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        return int(options.function(options) or 0)
+        code = int(options.function(options) or 0)
+        with named(STDOUT):
+            sys.stdout.flush()  # a full disk behind it must not wait for the interpreter's end
+        return code
     except KeyboardInterrupt as stop:
         print("frmdn: interrupted; run the same command again: it goes on", file=sys.stderr)
         return TERMINATED if stop.args else INTERRUPTED
@@ -44,11 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not _is_users(error):
-            traceback.print_exc()
-            return 1
-        print(f"frmdn: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _tell(error)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -58,9 +61,31 @@ def _terminate(number: int, frame: object) -> None:
     raise KeyboardInterrupt(number)
 
 
-def _is_users(error: Exception) -> bool:
-    """ValueError (StoreError is one), FileNotFoundError, and an extra that is not installed."""
-    return isinstance(error, ValueError | FileNotFoundError) or type(error).__name__ == "MissingExtra"
+def _tell(error: Exception) -> int:
+    """One line on stderr, and the exit code. What is no mistake of the user's comes with its traceback, in the run's
+    log where a stage was at work."""
+    log, text = getattr(error, "log", None), str(error)
+    if isinstance(error, OSError):
+        text = in_words(error) or text
+        if error.filename == STDOUT:  # or the interpreter tries once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if log is None and not _is_users(error):
+        traceback.print_exc()
+        return 1
+    if not isinstance(error, ValueError | OSError) and type(error).__name__ not in ("MissingExtra", "WorkerError"):
+        text = f"{type(error).__name__}: {text}"
+    where = f" (the traceback is in {log})" if log is not None and not isinstance(error, OSError) else ""
+    print(f"frmdn: {plain(' '.join(text.split()))}{where}", file=sys.stderr)
+    return 2 if _is_users(error) else 1
+
+
+def _is_users(error: BaseException | None) -> bool:
+    """ValueError (StoreError is one), what a disk refuses, an extra that is not installed; of a worker, its cause."""
+    if type(error).__name__ == "WorkerError":
+        return error is not None and _is_users(error.__cause__)
+    if isinstance(error, OSError):
+        return isinstance(error, FileNotFoundError) or in_words(error) is not None
+    return isinstance(error, ValueError) or type(error).__name__ == "MissingExtra"
 
 
 def parser(bench: bool = False) -> argparse.ArgumentParser:

@@ -55,7 +55,18 @@ def add_machine(command: argparse.ArgumentParser) -> None:
     """Where the work is done, and how its figures are told."""
     command.add_argument("--workers", type=natural, metavar="N", help="worker processes (default: one a core; 0: none)")
     command.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
+    add_device(command)
     add_json(command)
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Which processor computes; the names are looked at when it is chosen, for that takes torch."""
+    command.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="auto, cpu, cuda, cuda:1 or mps (default: auto, a GPU of CUDA where one works)",
+    )
 
 
 def add_json(command: argparse.ArgumentParser) -> None:

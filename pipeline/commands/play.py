@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import add_command, add_folder, natural, positive, whole
+from .options import add_command, add_device, add_folder, natural, positive, whole
 
 EPILOG = """keys:
   R      begins a new episode        SPACE  pauses
@@ -47,6 +47,7 @@ def add_play(commands: Any) -> None:
     )
     command.add_argument("--fps", type=positive, metavar="F", help="transitions a second (default: the world's own)")
     command.add_argument("--agent", action="store_true", help="the agent drives at first")
+    add_device(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,9 +57,11 @@ def run(options: argparse.Namespace) -> int:
     from ..play.game import dream_game, pace, real_game
     from ..play.loop import Sitting
     from ..play.window import Window
+    from ..progress import Progress
     from ..session import open_session
+    from .settle import ready
 
-    session = open_session(options.out)
+    session = open_session(options.out, device=ready(options, Progress().line))
     game = dream_game(session, options.temperature) if options.world == "dream" else real_game(session)
     try:
         if options.agent and not game.has_agent:

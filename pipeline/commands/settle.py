@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping
-from pathlib import Path
+import json
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
+from ..machine import cores
 from ..progress import Progress
 from ..stages.table import RECORDED, fingerprints
 from ..workspace import Workspace
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 
 ENV, PRESET = "CarRacing-v3", "quick"
 PLAYING = ("collect", "evolve", "rounds", "evaluate")  # stages that wait for the environment
-
-
-def cores() -> int:
-    """The processors that this process may use: its affinity, and the quota of its container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return count
 
 
 def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
@@ -42,23 +32,28 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
         return _override(workspace.read_config(), words)
     if options.seed is not None:
         words.append(f"seed={options.seed}")
+    *modules, env = (options.env or "").split(":")
+    if options.imports or modules:
+        words.insert(0, f"world.imports={json.dumps([*options.imports, *modules])}")
     if exists and options.preset is None:
         stored = workspace.read_config()
-        if options.env in (None, stored["env"]):
+        if env in ("", stored["env"]):
             return _override(stored, words)
         if stored.get("recording"):
             from ..recordings.configuration import attach
 
-            return _override(attach(stored, options.env), words)
+            return _override(attach(stored, env, words), words)
     from frmdn.envs.catalogue import get_spec
 
+    from ..config import asked_world
     from ..presets import preset
 
     if exists and workspace.read_config().get("recording"):
         raise ValueError(
             f"{workspace.root} was imported, and its preset is chosen by frmdn import SOURCE --preset {options.preset}"
         )
-    return _override(settings.to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), words)
+    spec = get_spec(env or ENV, world=asked_world(env or ENV, words))
+    return _override(settings.to_json(preset(options.preset or PRESET, spec)), words)
 
 
 def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
@@ -129,5 +124,20 @@ def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Pro
     from ..session import Machine, Session, stored_config
 
     workers = cores() if options.workers is None else options.workers
-    machine = Machine(workers, options.ray_address)
+    machine = Machine(workers, options.ray_address, ready(options, progress.line))
     return Session(workspace, stored_config(workspace), machine, progress)
+
+
+def check_device(options: argparse.Namespace) -> None:
+    """A device that is named and cannot compute is better known before a folder is made than after an hour."""
+    if options.device not in ("auto", "cpu"):
+        from frmdn.agent.device import choose_device
+
+        choose_device(options.device)
+
+
+def ready(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
+    """The name of the device that `--device` means here; ValueError where it cannot compute."""
+    from frmdn.agent.device import choose_device
+
+    return str(choose_device(options.device, tell))

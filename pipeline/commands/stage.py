@@ -12,7 +12,7 @@ from ..progress import Progress
 from ..stages.table import ROUNDS, STAGES
 from ..workspace import Workspace
 from .options import add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
-from .settle import nothing_to_play, open_folder, requested, run_named, settle
+from .settle import check_device, nothing_to_play, open_folder, requested, run_named, settle
 
 STAGE_EPILOG = """examples:
   frmdn {name} --run runs/car
@@ -38,6 +38,7 @@ def add_stages(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """`frmdn collect`, `frmdn vision` and so on: one stage of an existing folder."""
     workspace = Workspace(options.out)
+    check_device(options)
     config = requested(options, workspace)
     with workspace.lock():
         progress = Progress(workspace.root / "log.txt")
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: Progress, episodes: int) -> int:
     """Measure a finished agent on another number of episodes; the run's own evaluation.json stays as it is."""
     from ..session import Work
-    from ..stages.evaluate import measure
+    from ..stages.evaluate import measure, told
     from ..workspace import StageClock
 
     needed = [status for status in workspace.status() if status.name not in ("evaluate", "report")]
@@ -73,7 +74,7 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
         raise ValueError(f"evaluate needs {', '.join(unfinished)} done first: run frmdn run --out {workspace.root}")
     session = open_folder(options, workspace, progress)
     with progress.task("evaluate", "episodes") as task, tempfile.TemporaryDirectory() as scratch:
-        record = {"fingerprint": "", "inputs": {}, "seconds": 0.0}
+        record = {"fingerprint": "", "inputs": {}, "root": "", "size": 0, "seconds": 0.0}
         work = Work(Path(scratch), StageClock(Path(scratch), record), task.update)
         report = measure(session, work, episodes, session.config.evaluate.baselines)
     low, high = report.ci95
@@ -81,5 +82,5 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
         f"evaluate  mean return {report.mean:.0f} (95 %: {low:.0f} to {high:.0f}); evaluation.json is unchanged"
     )
     if options.json:
-        print_json(report.to_dict())
+        print_json(told(session, report))
     return 0

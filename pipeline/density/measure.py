@@ -26,7 +26,7 @@ def nll_per_dim(model: NextStep, source: Source, split: str, limit: int | None =
     for cpu in whole_batches(source, split, derive(0, "measure", split), limit):
         batch = cpu.to(device)
         log_prob = model.density(batch.context)[0].log_prob(batch.target) + batch.log_jacobian
-        total -= float(torch.where(batch.mask, log_prob, 0.0).double().sum())
+        total -= float(torch.where(batch.mask, log_prob, 0.0).cpu().double().sum())
         count += int(batch.mask.sum())
     return total / (count * source.outputs)
 

@@ -129,7 +129,7 @@ def enlarge(picture: NDArray[np.uint8], side: int) -> Picture:
 
 def pixels(pictures: Tensor) -> NDArray[np.uint8]:
     """Pictures f32[...] from 0 to 1, as decoders make them, as u8[...]."""
-    return pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    return pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
 
 
 def blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

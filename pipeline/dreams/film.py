@@ -70,10 +70,11 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
     require(session, "evolve" if episode is None else "memory")
     session = session.kept
     if episode is None:
-        agent = session.agent()
+        agent = session.agent().to(session.machine.device)
         source, name = drive(session, agent, shot), "a new drive of the agent"
     else:
-        agent, source, name = session.agent(), _stored(session, episode), f"stored episode {episode}"
+        agent = session.agent().to(session.machine.device)
+        source, name = _stored(session, episode), f"stored episode {episode}"
     total = min(source.steps, shot.warmup + shot.steps)
     warmup = min(shot.warmup, max(1, total // 2))  # of a short episode, the dream shall have its part
     latents, actions = encode(agent, source.frames[: total + 1]), torch.from_numpy(source.actions[:total])[None]
@@ -98,18 +99,25 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
 def _through(agent: Agent, latents: Tensor, actions: Tensor, warmup: int, shot: Shot) -> tuple[OpenLoop, OpenLoop]:
     """What was expected while watching latents f32[1,N+1,Z], and what was dreamt after `warmup` of the N actions."""
     assert agent.memory is not None
+    device = next(agent.memory.parameters()).device
+    latents, actions = latents.to(device), actions.to(device)
     head, tail = actions[:, :warmup], actions[:, warmup:]
     lived = watch(agent.memory, latents[:, : warmup + 1], head)
     start = warm_up(agent.memory, latents[:, : warmup + 1], head)
     dream = Dream(agent.memory, temperature=shot.temperature)
-    return lived, open_loop(dream, start, tail, generator(shot.seed, "film"))[0]
+    return _here(lived), _here(open_loop(dream, start, tail, generator(shot.seed, "film"))[0])
+
+
+def _here(run: OpenLoop) -> OpenLoop:
+    """On the CPU, where pictures are made."""
+    return OpenLoop(*(part.cpu() for part in run))
 
 
 def film_agent(session: Session, shot: Shot) -> Film:
     """The agent acting in its own dream, from the first latent of a real episode until the dream ends it."""
     require(session, "evolve")
     session = session.kept
-    agent = session.agent()
+    agent = session.agent().to(session.machine.device)
     assert agent.memory is not None
     world = dream_slots(session, agent, shot.temperature, 1, shot.steps, [agent.memory])
     policy = ControllerPolicy(agent.controller, agent.squash, 1, session.theta(agent))
@@ -119,7 +127,8 @@ def film_agent(session: Session, shot: Shot) -> Film:
     episode: Episode = outcome.payload
     # Features begin with the latent; replayed with an empty memory, they give the densities that were dreamt from.
     latents = torch.from_numpy(episode.frames[:, : agent.vision.config.latent])
-    lived = watch(agent.memory, latents[None], torch.from_numpy(episode.actions)[None])
+    device = next(agent.memory.parameters()).device
+    lived = _here(watch(agent.memory, latents[None].to(device), torch.from_numpy(episode.actions)[None].to(device)))
     ending = "the dream ended it" if outcome.terminated else "still going"
     return Film(
         summary=f"{outcome.steps} steps at temperature {shot.temperature:g}, return {outcome.total:.0f}, {ending}",
@@ -159,9 +168,9 @@ def _stored(session: Session, episode: int) -> Episode:
 
 @torch.inference_mode()
 def encode(agent: Agent, frames: Pictures) -> Tensor:
-    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them."""
-    pieces = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK)
-    return torch.cat([agent.vision.encode_mean(piece).float() for piece in pieces])
+    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them; on the CPU."""
+    pieces, device = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK), next(agent.vision.parameters()).device
+    return torch.cat([agent.vision.encode_mean(piece.to(device)).float().cpu() for piece in pieces])
 
 
 def pixels(agent: Agent, z: Tensor) -> Pictures:

@@ -49,14 +49,15 @@ def dream_slots(
 ) -> DreamSlots:
     """Dreams that begin as the run's real episodes did, with an empty memory, and show what the controller sees.
 
-    Where the run's search dreamt, they reward and end as its dreams did, and come from all its memories unless
-    `members` names others.
+    They are on the agent's device. Where the run's search dreamt, they reward and end as its dreams did, and come from
+    all its memories unless `members` names others.
     """
     if members is None:
         members = session.memories() if session.dreams else [_memory(agent)]
     ends, reward = rules(session)
-    dreams = [Dream(m, temperature=temperature, done_threshold=ends, reward=reward) for m in members]
-    first = first_latents(session)
+    device = next(agent.vision.parameters()).device
+    dreams = [Dream(m.to(device), temperature=temperature, done_threshold=ends, reward=reward) for m in members]
+    first = first_latents(session).to(device)
     return DreamSlots(
         session.official,
         dreams,

@@ -38,8 +38,8 @@ class Player:
         if not np.isfinite(parameters).all():
             raise ValueError("theta holds NaN or infinity: give the parameters of a finished search")
         self.agent, self.theta, self.spec = agent, parameters, spec
-        self._row = torch.from_numpy(parameters.copy())[None]
         self.state: AgentState = agent.initial(1)  # what it remembers, a batch of one
+        self._row = torch.from_numpy(parameters.copy())[None].to(self.state.z.device)
 
     def __repr__(self) -> str:
         return f"Player({self.spec.id}, {len(self.theta)} parameters)"
@@ -66,9 +66,9 @@ class Player:
         >>> action.shape, action.dtype
         ((2,), dtype('float32'))
         """
-        seen = torch.from_numpy(self._frame(np.asarray(frame)))[None]
+        seen = torch.from_numpy(self._frame(np.asarray(frame)))[None].to(self._row.device)
         actions, self.state = self.agent.act(seen, self.state, self._row)
-        return self.spec.action.to_env(actions[0].numpy())
+        return self.spec.action.to_env(actions[0].cpu().numpy())
 
     def _frame(self, picture: NDArray[Any]) -> NDArray[Any]:
         spec = self.spec

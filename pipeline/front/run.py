@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -189,7 +190,8 @@ class Run:
         (torch.Size([3, 32]), torch.Size([3]))
         """
         ends, reward = rules(self.session)
-        return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward)
+        actions = self.spec.action.play
+        return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward, actions=actions)
 
     def starts(self) -> Tensor:
         """Where dreams begin: the first latent of every real episode, f32[N,Z].
@@ -200,11 +202,19 @@ class Run:
         self._finished("encode")
         return first_latents(self.session)
 
-    def dream_env(self, envs: int = 1, *, temperature: float = 1.0, max_steps: int | None = None) -> DreamEnv:
+    def dream_env(
+        self,
+        envs: int = 1,
+        *,
+        temperature: float = 1.0,
+        max_steps: int | None = None,
+        autoreset: AutoresetMode = AutoresetMode.NEXT_STEP,
+    ) -> DreamEnv:
         """`envs` dreams side by side as a Gymnasium vector environment that renders.
 
         Observations are the features that the controller sees, f32[envs,F]; actions are the real world's. `max_steps`
-        cuts a dream; None: as long as a real episode.
+        cuts a dream; None: as long as a real episode. `autoreset` says when a dream that is over begins anew:
+        `AutoresetMode.SAME_STEP` is what `frmdn.stable_baselines` wants.
 
         >>> env = frmdn.open("runs/tiny").dream_env(2)
         >>> features, info = env.reset(seed=0)
@@ -215,7 +225,7 @@ class Run:
         self._finished("encode")
         agent = self.agent()
         slots = dream_slots(self.session, agent, temperature, envs, max_steps)
-        return DreamEnv(slots, decode=agent.vision.decode, seed=self.config.seed)
+        return DreamEnv(slots, decode=agent.vision.decode, seed=self.config.seed, autoreset=autoreset)
 
     # What is there
 

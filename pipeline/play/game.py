@@ -51,7 +51,7 @@ class Wheel:
     hand: Vectors | None
 
     def __call__(self, raw: Tensor) -> Tensor:
-        return self.squash(raw) if self.hand is None else torch.from_numpy(self.hand)[None]
+        return self.squash(raw) if self.hand is None else torch.from_numpy(self.hand)[None].to(raw.device)
 
 
 class Game:
@@ -105,7 +105,7 @@ class Game:
 def dream_game(session: Session, temperature: float) -> Game:
     """The dream of the memory that acts, decoded by the vision; rewards and ends are those of the run's own dreams."""
     require(session, "memory")
-    agent, theta = session.agent(), _theta(session)
+    agent, theta = session.agent().to(session.machine.device), _theta(session)
     assert agent.memory is not None
     world = dream_slots(session, agent, temperature, 1, None, [agent.memory])
     wheel = Wheel(agent.squash)
@@ -124,7 +124,7 @@ def real_game(session: Session) -> Game:
     world = GymnasiumSlots(spec, 1, render_mode="rgb_array")
     wheel, policy = Wheel(spec.action.squash), None
     if theta is not None:
-        agent = copy.copy(session.agent())
+        agent = copy.copy(session.agent().to(session.machine.device))
         agent.squash = wheel
         policy = AgentPolicy(agent, 1, theta)
 

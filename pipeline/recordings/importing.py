@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from frmdn.envs.catalogue import get_spec
 from frmdn.envs.recorded import RECORDED, Recording, describe
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.episodes.store import EpisodeStore
@@ -19,11 +18,11 @@ from frmdn.rollouts.recordings.take import Source
 from .. import settings
 from ..commands.options import assignments
 from ..commands.settle import PRESET, settle
-from ..config import override
+from ..config import from_json, override
 from ..files import History
 from ..progress import Progress, duration
 from ..workspace import Workspace
-from .configuration import counted, recorded_config, renewed
+from .configuration import counted, named_world, recorded_config, renewed
 
 JOURNAL = "takes.jsonl"  # in the folder of the stage: which episode is of which recording
 
@@ -36,10 +35,10 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
     if stored is not None and not stored.get("recording"):
         raise ValueError(f"{workspace.root} is a run of {stored['env']} that collects by itself: give --out another")
     source = open_source(options.source, options.camera)
-    spec = get_spec(options.env) if options.env else _stored_spec(stored)
+    spec = named_world(options.env, assignments(options)) if options.env else _stored_spec(stored)
     cropped = spec if stored is None or stored["recording"]["env"] else None  # one that came later crops nothing
     recording = describe_source(source, options, spec, cropped)
-    config = _requested(options, stored, recording)
+    config = _requested(options, stored, recording, spec)
     with workspace.lock():
         progress = Progress(workspace.root / "log.txt")
         settle(workspace, config, options.replace, progress)
@@ -49,7 +48,7 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _stored_spec(stored: Mapping[str, Any] | None) -> EnvSpec | None:
-    return None if stored is None or stored["env"] == RECORDED else get_spec(stored["env"])
+    return None if stored is None or stored["env"] == RECORDED else from_json(stored).spec
 
 
 def describe_source(
@@ -81,16 +80,17 @@ def describe_source(
     return recording
 
 
-def _requested(options: argparse.Namespace, stored: Mapping[str, Any] | None, recording: Recording) -> dict[str, Any]:
+def _requested(
+    options: argparse.Namespace, stored: Mapping[str, Any] | None, recording: Recording, spec: EnvSpec | None
+) -> dict[str, Any]:
     """The configuration that is asked for; what the command line leaves open is taken from the run folder."""
     words = assignments(options)
     if options.seed is not None:
         words.append(f"seed={options.seed}")
     if stored is not None and options.preset is None:
-        plain = renewed(stored, recording, options.env)
+        plain = renewed(stored, recording, spec)
     else:
-        env = options.env or (None if stored is None or stored["env"] == RECORDED else stored["env"])
-        plain = settings.to_json(recorded_config(options.preset or PRESET, recording, env, options.seed or 0))
+        plain = settings.to_json(recorded_config(options.preset or PRESET, recording, spec, options.seed or 0))
         if stored is not None:
             plain["collect"] = stored["collect"]
     return override(plain, words) if words else plain

@@ -24,7 +24,7 @@ class Stage:
     settings: tuple[str, ...]  # keys of the run's configuration on which its artefacts depend
     unit: str  # what it can be resumed after
     help: str
-    products: str  # glob in the folder: one file per episode, or the one file that the stage is for
+    products: str  # glob in the folder: one file per episode or member, or the one file that the stage is for
     grows: str | None = None  # the setting that says how many units: raising it keeps the units that are there
     last: str | None = None  # a setting that matters once all units are there: changing it keeps them too
 
@@ -59,7 +59,7 @@ STAGES = (
         ("seed", "memory", "memory_fit", "memory_data"),
         "steps",
         "train the memory on the latents",
-        "model.safetensors",
+        "**/model.safetensors",
         grows="memory_data.members",
     ),
     Stage(
@@ -106,6 +106,25 @@ ACTING = ("evolve", "rounds", "evaluate")  # stages that a run without an enviro
 BY_NAME = {stage.name: stage for stage in (*STAGES, ROUNDS)}
 
 
+def check(config: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the setting, where a configuration has not the form that this file reads."""
+    for stage in STAGES:
+        for key in stage.settings:
+            kind = {"env": str, "seed": int}.get(key, Mapping)
+            if not isinstance(config.get(key), kind):
+                raise ValueError(f"{key} is {'damaged' if key in config else 'missing'}")
+    rounds = config.get("rounds", {})
+    if not isinstance(rounds, Mapping):
+        raise ValueError("rounds is damaged")
+    for name in (*(stage.grows for stage in STAGES if stage.grows), "rounds.number", "rounds.count"):
+        section, key = name.split(".")
+        value = config.get(section, {}).get(key, 1 if section == "rounds" else None)
+        if not isinstance(value, int) or not 0 < value < 10**9:
+            raise ValueError(f"{name} is damaged")
+    if not isinstance(rounds.get("vision_steps", 0), int):
+        raise ValueError("rounds.vision_steps is damaged")
+
+
 def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages of a run folder: seven, with `rounds` among them where there are several.
 
@@ -117,7 +136,7 @@ def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
     """
     rounds = config.get("rounds", {})
     if rounds.get("number", 1) > 1:
-        names = ["collect", *(["vision"] if rounds["vision_steps"] else []), "encode", "memory", "evolve"]
+        names = ["collect", *(["vision"] if rounds.get("vision_steps") else []), "encode", "memory", "evolve"]
         return tuple(
             replace(
                 BY_NAME[name],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from frmdn.envs.recorded import RECORDED, Recording
 
-from ..episodes.episode import Episode, encode_episode
+from ..episodes.episode import Episode, StoreError, encode_episode
 from ..episodes.store import EpisodeStore
 from .fitting import Fitting
 from .rows import Rows, rows_of
@@ -80,6 +80,17 @@ def store_takes(
                 lines.append(line)
             report(len(there), read, take.name)
     return lines
+
+
+def check_recorded(recording: Recording, store: EpisodeStore) -> None:
+    """Raise StoreError where an episode lies among those of a recording that was not made of one."""
+    for index in store.indices():
+        found = store.summary(index)
+        if (found.env, found.policy, found.seed) != (recording.env or RECORDED, RECORDED, index):
+            raise StoreError(
+                f"{store.path(index)} was not imported with the others, but is of {found.env or 'an unknown world'}: "
+                "delete it, and import again"
+            )
 
 
 def _missing(takes: Sequence[Take], lines: Sequence[Stored], there: set[int]) -> list[Take]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.catalogue import get_spec
@@ -19,6 +19,7 @@ from frmdn.pipeline.play import game as games
 from frmdn.pipeline.play.game import dream_game, pace, real_game
 from frmdn.pipeline.play.window import Window
 from frmdn.pipeline.session import open_session
+from frmdn.pipeline.weights import save_state
 from frmdn.pipeline.workspace import Workspace
 
 pygame = pytest.importorskip("pygame")
@@ -64,7 +65,7 @@ def endless(finished: Path) -> Path:
     path = finished / "memory" / "model.safetensors"
     weights = load_file(path)
     weights["outcome.bias"][1] = -5.0
-    save_file(weights, path)
+    save_state(path, weights)
     return finished
 
 

@@ -163,6 +163,13 @@ def test_a_lost_episode_is_imported_again_and_nothing_else_is_touched(
     assert {status.state for status in frmdn.open(run).status()} == {"done"}  # it came back as it was
 
 
+def test_an_episode_of_another_run_is_found(made: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = made / "acted"
+    shutil.copy(finished / "rollouts" / "episodes" / "000001.h5", run / "rollouts" / "episodes" / "000001.h5")
+    assert main(["run", "--out", str(run), "--set", "vision_fit.steps=3", "--replace", "--workers", "0"]) == 2
+    assert "000001.h5 was not imported with the others, but is of Counting-v0" in capsys.readouterr().err
+
+
 def test_other_choices_need_replace(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["import", str(made / "videos"), "--out", str(made / "acted"), "--every", "2"]
     assert main(words) == 2
