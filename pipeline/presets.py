@@ -13,6 +13,7 @@ from frmdn.agent.vision import VisionConfig
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.controller.evolution import SearchConfig
 from frmdn.envs.catalogue import get_spec
+from frmdn.envs.recorded import Recording
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import CollectConfig
 
@@ -216,8 +217,11 @@ WORLDS: dict[str, dict[str, Settings]] = {
 }
 
 
-def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
-    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones."""
+def preset(name: str, spec: EnvSpec, seed: int = 0, recording: Recording | None = None) -> RunConfig:
+    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones.
+
+    With a `recording` nothing is collected: how many episodes there are is known once they are stored.
+    """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -229,7 +233,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
     return RunConfig(
         env=spec.id,
         seed=seed,
-        collect=CollectConfig(**table["collect"]),
+        collect=CollectConfig(1, "recorded") if recording else CollectConfig(**table["collect"]),
         vision=vision,
         vision_fit=FitConfig(**table["vision_fit"]),
         vision_data=FrameData(**table["vision_data"]),
@@ -242,6 +246,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         dream=DreamConfig(**table.get("dream", {})),
         rounds=RoundsConfig(**table.get("rounds", {})),
         world=spec.world,
+        recording=recording,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..disk import in_words, named
 from ..progress import plain
+from ..recordings.command import add_import
 from .bench import add_bench
 from .density import add_density
 from .dream import MEASURED, add_dream
@@ -104,6 +105,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     add_run(commands)
     add_stages(commands)
     add_status(commands)
+    add_import(commands)
     add_density(commands)
     add_dream(commands)
     add_play(commands)
