@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES
+from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES, WRITERS
 from .options import add_command, add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
@@ -94,14 +94,14 @@ def add_density(commands: Any) -> None:
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     _add_data(compare, COMPARED)
-    compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + SLIDES, help="default: all of them")
+    compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + WRITERS + SLIDES, help="default: all of the catalogue")
     compare.add_argument("--seeds", type=whole, default=5, metavar="N", help="runs of each model (default: 5)")
     _add_training(compare)
 
 
 def _add_fit(fit: argparse.ArgumentParser) -> None:
     _add_data(fit, (*DATA[:3], *DATA[4:]))
-    fit.add_argument("--model", choices=MODELS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
+    fit.add_argument("--model", choices=MODELS + WRITERS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
     fit.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (default: 0)")
     _add_training(fit)
 
@@ -170,7 +170,7 @@ def _add_data(command: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
 
 
 def _models() -> str:
-    return ", ".join(MODELS + SLIDES) + " (default: frmdn-diagonal)"
+    return ", ".join(MODELS + WRITERS + SLIDES) + " (default: frmdn-diagonal)"
 
 
 def run(options: argparse.Namespace) -> int:

@@ -21,7 +21,9 @@ from ..settings import from_json, override, read_settings, settle, to_json
 from ..weights import load, load_model, save_model
 from .data import Data
 from .measure import nll_per_dim
+from ..strokes.model import StrokeConfig, StrokeModel
 from .model import ModelConfig, NextStep, new_model
+from .names import MODELS
 from .schedule import Recipe, Watch
 
 MAKER = "frmdn density fit"
@@ -35,11 +37,15 @@ class Size:
 
     components: int = 5  # of each mixture
     hidden: int = 256  # units of the LSTM
+    end: str = "rmdn-low-rank"  # of synthesis and sketch-vae: the density at their end
+    latent: int = 64  # of sketch-vae: the numbers that stand for a drawing
 
     def __post_init__(self) -> None:
-        for name in ("components", "hidden"):
+        for name in ("components", "hidden", "latent"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.end not in MODELS:
+            raise ValueError(f"end must be one of {', '.join(MODELS)}, not {self.end!r}")
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ class Plan:
     """Everything that decides what a run learns."""
 
     data: Data
-    model: ModelConfig
+    model: ModelConfig | StrokeConfig
     recipe: Recipe
     seed: int
 
@@ -243,12 +249,12 @@ class _Training:
         self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step)
 
 
-def open_run(folder: Path) -> tuple[dict[str, Any], NextStep]:
+def open_run(folder: Path) -> tuple[dict[str, Any], NextStep | StrokeModel]:
     """A finished run: its settings and its model; ValueError where there is none."""
     if not (folder / "run.json").exists():
         raise ValueError(f"{folder} is no run of frmdn density (it has no run.json): make one with frmdn density fit")
     if not (folder / "result.json").exists():
         raise ValueError(f"{folder} is not finished: run the same frmdn density command again, it goes on")
     settings = read_settings(folder / "run.json", MAKER)
-    model = from_json(ModelConfig, settings["model"], "model")
-    return settings, load_model(folder, new_model(model, 0))
+    kind = StrokeConfig if "characters" in settings["model"] else ModelConfig
+    return settings, load_model(folder, new_model(from_json(kind, settings["model"], "model"), 0))

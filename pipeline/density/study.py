@@ -136,7 +136,7 @@ def _columns(options: argparse.Namespace) -> Columns:
 
 def _plan(options: argparse.Namespace, data: Data, source: Source, model: str, seed: int) -> Plan:
     choice = choose_settings(assignments(options))
-    config = config_for(model, source, choice.model.components, choice.model.hidden)
+    config = config_for(model, source, *vars(choice.model).values())
     recipe = slides_recipe(SegmentBatches(source, 0).steps) if model in SLIDES else choice.recipe
     return Plan(data, config, recipe, seed)
 
