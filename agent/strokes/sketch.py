@@ -12,6 +12,7 @@ from ..batch import Loss
 from ..density.mixture import draw
 from .density import StrokeDensity
 from .distribution import StrokeDistribution
+from .generate import told
 
 WEIGHT, FLOOR = 0.5, 0.2  # of the KL, in nats for each of its Z dimensions
 FIRST, RATE = 0.01, 0.9995  # of the annealing: its share at first, and how the rest shrinks at every step
@@ -38,7 +39,7 @@ class SketchVAE(nn.Module):
     >>> from frmdn.agent.strokes.sketch import SketchVAE
     >>> model = SketchVAE("rmdn-low-rank", inputs=5, latent=4, components=3, hidden=16)
     >>> context, target = torch.zeros(2, 6, 5), torch.zeros(2, 6, 3)
-    >>> z = model.encode(context, target, torch.ones(2, 6, dtype=torch.bool))
+    >>> z = model.encode(target, torch.ones(2, 6, dtype=torch.bool))
     >>> strokes, state = model(context, z.mean)
     >>> strokes.log_prob(target).shape
     torch.Size([2, 6])
@@ -57,14 +58,10 @@ class SketchVAE(nn.Module):
         self.begin = nn.Linear(latent, 2 * int(self.decoder.density.trunk.features))  # type: ignore[arg-type]
         self.register_buffer("steps", torch.tensor(0, dtype=torch.int64))  # of training, for the annealing
 
-    def encode(self, context: Tensor, target: Tensor, mask: Tensor) -> Normal:
-        """q(z | drawing), over [B,Z]: from the rows of the drawing, in both directions; padding plays no part.
-
-        Context f32[B,T,C] (its rows stand one later than the drawing's), target f32[B,T,D], mask bool[B,T].
-        """
-        rows = torch.cat([context[:, 1:], _last(context, target)], 1)
+    def encode(self, target: Tensor, mask: Tensor) -> Normal:
+        """q(z | drawing), over [B,Z]: from the drawing's rows f32[B,T,D] in both directions; padding plays no part."""
         lengths = mask.sum(1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(rows, lengths, batch_first=True, enforce_sorted=False)
+        packed = nn.utils.rnn.pack_padded_sequence(told(target), lengths, batch_first=True, enforce_sorted=False)
         _, (hidden, _) = self.encoder(packed)
         mean, log = self.posterior(torch.cat([hidden[0], hidden[1]], -1)).chunk(2, -1)
         return Normal(mean, torch.exp(0.5 * log.clamp(-14, 14)), validate_args=False)
@@ -78,8 +75,8 @@ class SketchVAE(nn.Module):
         self, context: Tensor, z: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[StrokeDistribution, tuple[Tensor, Tensor]]:
         """Context f32[B,T,C], z f32[B,Z] -> the distribution after each point, over [B,T], and the decoder's state."""
-        told = torch.cat([context, z.unsqueeze(1).expand(-1, context.shape[1], -1)], -1)
-        strokes, after = self.decoder(told, state or self.state(z))
+        inputs = torch.cat([context, z.unsqueeze(1).expand(-1, context.shape[1], -1)], -1)
+        strokes, after = self.decoder(inputs, state or self.state(z))
         return strokes, after
 
     def parts(
@@ -88,7 +85,7 @@ class SketchVAE(nn.Module):
         """log p(point | points before, z) f32[B,T] with z drawn from the encoder (its mean without a generator), and
 
         the KL to N(0, 1) of each drawing, f32[B,Z]."""
-        posterior = self.encode(context, target, mask)
+        posterior = self.encode(target, mask)
         z = posterior.mean
         if generator is not None:
             z = z + posterior.stddev * draw(torch.randn, z.shape, z, generator)
@@ -118,15 +115,6 @@ class SketchVAE(nn.Module):
         log_prob, kl = self.parts(context, target, mask, noise)
         share = kl.sum(1, keepdim=True) / mask.sum(1, keepdim=True)
         return log_prob - torch.where(mask, share, 0.0)
-
-
-def _last(context: Tensor, target: Tensor) -> Tensor:
-    """The context that would follow the last row of the targets, f32[B,1,C]."""
-    pen = nn.functional.one_hot(target[:, -1:, -1].long(), 3).to(context.dtype)
-    wait = [target[:, -1:, 2:3].log()] if target.shape[-1] == 4 else []
-    found = torch.cat([target[:, -1:, :2], *wait, pen], -1)
-    assert found.shape[-1] == context.shape[-1], "context and target are of one kind"
-    return found
 
 
 def between(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..density.networks import Recurrent, State
 from .density import StrokeHead
 from .distribution import StrokeDistribution
+from .generate import END
 from .window import WindowLSTM, WindowState
 
 
@@ -60,6 +61,18 @@ class Synthesis(nn.Module):
         second, deep = self.deep(torch.cat([context, first], -1), state.deep if state else None)
         features = torch.cat([first[..., : self.window.hidden], second], -1)
         return self.head(features), WriterState(window, deep)
+
+    def step(self, context: Tensor, text: Tensor, state: WriterState | None) -> tuple[StrokeDistribution, WriterState]:
+        """The same for drawing: the pen cannot finish before the window has come to the last character.
+
+        Graves 2013, section 5.3, stops by the window; here the pen does, as it has learnt, but not before.
+        """
+        strokes, after = self(context, text, state)
+        last = (text > 0).sum(1) - 1
+        early = after.window.weights.argmax(1) < last
+        never = torch.zeros_like(strokes.pen[:, -1:])
+        never[early, :, END] = -1e9
+        return StrokeDistribution(strokes.offsets, strokes.pen + never, validate_args=False), after
 
     def attention(self, context: Tensor, text: Tensor) -> Tensor:
         """phi f32[B,T,U]: which letter is written at which point."""

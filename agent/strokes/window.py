@@ -18,6 +18,7 @@ class WindowState:
     cell: Tensor  # f32[B,H]
     place: Tensor  # f32[B,M], kappa, in characters
     letters: Tensor  # f32[B,A], w: what is read there
+    weights: Tensor  # f32[B,U], phi: how much of each character
 
 
 class WindowLSTM(nn.Module):
@@ -54,12 +55,13 @@ class WindowLSTM(nn.Module):
             zero(batch, self.hidden),
             zero(batch, self.windows),
             zero(batch, self.characters),
+            zero(batch, 0),
         )
 
     def forward(
         self, context: Tensor, text: Tensor, state: WindowState | None = None
     ) -> tuple[Tensor, WindowState, Tensor]:
-        """Context f32[B,T,C], text i64[B,U] (0: padding) -> outputs with letters f32[B,T,H+A], the state, phi f32[B,T,U]."""
+        """Context f32[B,T,C], text i64[B,U] (0: padding) -> outputs and letters f32[B,T,H+A], state, phi f32[B,T,U]."""
         code = nn.functional.one_hot(text, self.characters + 1)[..., 1:].to(context.dtype)
         spot = torch.arange(text.shape[1], device=text.device, dtype=context.dtype)
         told = self.context(context).unbind(1)
@@ -77,4 +79,4 @@ class WindowLSTM(nn.Module):
             letters = torch.bmm(phi.unsqueeze(1), code).squeeze(1)
             outputs.append(torch.cat([hidden, letters], -1))
             weights.append(phi)
-        return torch.stack(outputs, 1), WindowState(hidden, cell, place, letters), torch.stack(weights, 1)
+        return torch.stack(outputs, 1), WindowState(hidden, cell, place, letters, weights[-1]), torch.stack(weights, 1)

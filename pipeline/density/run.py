@@ -18,10 +18,10 @@ from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..files import History, read_json, write_bytes, write_json
 from ..settings import from_json, override, read_settings, settle, to_json
+from ..strokes.model import StrokeConfig, StrokeModel
 from ..weights import load, load_model, save_model
 from .data import Data
 from .measure import nll_per_dim
-from ..strokes.model import StrokeConfig, StrokeModel
 from .model import ModelConfig, NextStep, new_model
 from .names import MODELS
 from .schedule import Recipe, Watch
@@ -74,6 +74,13 @@ class Plan:
     recipe: Recipe
     seed: int
 
+    def settings(self) -> dict[str, Any]:
+        """As a run folder keeps it; the usual clock is not mentioned, as folders made before there was another one."""
+        plain = to_json(self) | {"data": self.data.settings()}
+        if self.recipe.clock == "wall":
+            del plain["recipe"]["clock"]
+        return plain
+
 
 class Run:
     """A folder with one run: `run.json` says what, `checkpoint.safetensors` how far, `result.json` that it is done.
@@ -91,7 +98,7 @@ class Run:
         about = {"scale": asdict(source.scale), "about": dict(source.about)}
         settle(
             folder / "run.json",
-            to_json(plan) | {"data": plan.data.settings()} | about,
+            plan.settings() | about,
             MAKER,
             hint=", or the same settings as then",
         )
@@ -167,7 +174,7 @@ class _Training:
         if self.path.exists():
             self._restore()
         else:
-            self.watch = Watch(plan.recipe.budget, plan.recipe.steps)
+            self.watch = Watch(plan.recipe.budget, plan.recipe.steps, clock=plan.recipe.clock)
             run.history.cut(-1)
             self.check(lambda done, note: None)
         self.run.history.cut(self.checks - 1)
@@ -246,7 +253,7 @@ class _Training:
         self.state, self.checks = TrainingState(step, groups["state"]), int(checks)
         self.best = _Best(nll, int(best_step), share, groups["best"])
         recipe = self.run.plan.recipe
-        self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step)
+        self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step, recipe.clock)
 
 
 def open_run(folder: Path) -> tuple[dict[str, Any], NextStep | StrokeModel]:

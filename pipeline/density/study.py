@@ -13,6 +13,7 @@ from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..commands.options import assignments
 from ..progress import Progress
+from ..strokes.model import StrokeModel
 from ..workspace import Workspace
 from .data import Columns, Data, choose, open_source
 from .model import config_for
@@ -86,7 +87,9 @@ def _gather(options: argparse.Namespace, source: Source, runs: Mapping[tuple[str
         if current.result is not None:
             found[name].append(current.result)
     recipe = choose_settings(assignments(options)).recipe
-    return summarise(source, found, {"budget_seconds": recipe.budget, "budget_steps": recipe.steps})
+    return summarise(
+        source, found, {"budget_seconds": recipe.budget, "budget_steps": recipe.steps, "clock": recipe.clock}
+    )
 
 
 def fit(options: argparse.Namespace) -> int:
@@ -121,6 +124,18 @@ def sample(options: argparse.Namespace) -> int:
 
     print(write_sample(options), file=sys.stderr)
     return 0
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Figures of what a model of drawings samples."""
+    from ..strokes.measures import write_measures
+    from .run import open_run
+
+    settings, model = open_run(options.run)
+    if not isinstance(model, StrokeModel):
+        name = settings["data"]["name"]
+        raise ValueError(f"measure is for drawings, and {options.run} is of {name}: its NLL stands in result.json")
+    return write_measures(options, open_source(Data.of_settings(settings["data"])), model)
 
 
 def _open(data: Data, progress: Progress) -> Source:

@@ -43,7 +43,7 @@ def read_inkml(path: Path) -> Strokes:
     of type truth, text or transcription.
 
     Raises:
-        ValueError: names a file that is not whole, a trace with a missing channel, or one that uses differences (' or ").
+        ValueError: names a file that is not whole, a trace with a missing channel, or with differences.
     """
     root = _root(path, "InkML")
     channels = [node for node in root.iter() if _tag(node) == "channel"]

@@ -24,7 +24,7 @@ PATH = re.compile(r'<path[^>]* d="([^"]*)"')
 
 @cache
 def read_kanji(tolerance: float = TOLERANCE) -> dict[str, Strokes]:
-    """Every kanji of the package `kanjivg` (KanjiVG by Ulrich Apel, CC BY-SA 3.0): its strokes around the square's centre.
+    """Every kanji of the package `kanjivg` (by Ulrich Apel, CC BY-SA 3.0): strokes around the square's centre.
 
     Units are those of KanjiVG's square of 109. Variants and signs that are no CJK ideographs are left out.
 

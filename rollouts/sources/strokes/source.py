@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frmdn.agent.strokes.generate import contexts
+
 from ..sequences import TEST, TRAIN, VALIDATION, Held, Source, Steps, split_names
-from .carrier import DRAW, END, LIFT, PENS, Strokes
+from .carrier import END, PENS, Strokes
 
 BATCH = 32
-SETTLED = 0.1  # share of a deviation: how much the offsets of a drawing on a grid are smeared, where it lies on one
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class StrokeScale:
         return torch.from_numpy(np.concatenate(columns, 1).astype(np.float32))
 
     def native(self, target: Tensor, text: str = "") -> Strokes:
-        """Targets f32[N,D] as a drawing: `normal` backwards; what follows an END is dropped, and the last point ends."""
+        """Targets f32[N,D] as a drawing: `normal` backwards; what follows an END is dropped, the last point ends."""
         rows = np.asarray(target.detach().cpu(), np.float64)
         pen = rows[:, -1].round().astype(np.uint8)
         ends = np.flatnonzero(pen == END)
@@ -103,7 +104,7 @@ def stroke_source(
     everything = [each for split in drawings.values() for each in split]
     timed = all(each.waits is not None for each in everything)
     spelt = all(each.text for each in everything)
-    scale = _measure(name, drawings[TRAIN], timed, spelt and _characters(everything) or "")
+    scale = _measure(name, drawings[TRAIN], timed, (spelt and _characters(everything)) or "")
     size = 3 if timed else 2
     jacobian = -2 * math.log(scale.size) - (math.log(scale.wait) if timed else 0.0)
     return Source(
@@ -166,19 +167,9 @@ def _prepare(scale: StrokeScale, jacobian: float, raw: Tensor, mask: Tensor, noi
             [target[..., :2], target[..., 2:3].masked_fill(~mask.unsqueeze(-1), 1.0), target[..., 3:]], -1
         )
     log_jacobian = torch.full(mask.shape, jacobian)
-    context = contexts(target, scale.timed)
+    context = contexts(target)
     if not scale.characters:
         return Steps(context, target, mask, log_jacobian)
     codes = text[..., 0].long()
     longest = int((codes > 0).sum(1).max())
     return Written(context, target, mask, log_jacobian, codes[:, :longest])
-
-
-def contexts(target: Tensor, timed: bool) -> Tensor:
-    """What a model is told before each row of targets f32[B,T,D]: the row before, f32[B,T,C]; zeros before the first."""
-    pen = torch.nn.functional.one_hot(target[:, :-1, -1].long(), PENS).to(target.dtype)
-    parts = [target[:, :-1, :2], *([target[:, :-1, 2:3].log()] if timed else []), pen]
-    told = torch.cat(parts, -1)
-    return torch.cat(
-        [torch.zeros_like(told[:, :1]) if told.shape[1] else told.new_zeros(len(told), 1, told.shape[2]), told], 1
-    )

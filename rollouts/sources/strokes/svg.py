@@ -90,7 +90,7 @@ def _tokens(text: str) -> list[str]:
 
 
 class _Pen:
-    """The state of the path grammar, in complex numbers x + iy: where the pen is, where the subpath began, the control."""
+    """The state of the path grammar, in complex numbers x + iy: the pen, the subpath's beginning, the control."""
 
     def __init__(self, steps: int) -> None:
         self.at = self.begin = self.control = 0j

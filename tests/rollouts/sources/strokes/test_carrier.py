@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from frmdn.agent.strokes.generate import contexts
 from frmdn.rollouts.sources import SegmentBatches, whole_batches
 from frmdn.rollouts.sources.strokes.carrier import DRAW, END, LIFT, Strokes
 from frmdn.rollouts.sources.strokes.simplify import simplified, simplify
-from frmdn.rollouts.sources.strokes.source import Written, contexts, split_drawings, stroke_source
+from frmdn.rollouts.sources.strokes.source import Written, split_drawings, stroke_source
 
 
 def drawing(seed: int, timed: bool = False, text: str = "") -> Strokes:
@@ -124,7 +125,7 @@ def test_a_batch_tells_each_row_the_row_before() -> None:
 
 
 def test_the_first_context_of_an_empty_past_is_zero() -> None:
-    assert contexts(torch.zeros(2, 1, 3), False).tolist() == [[[0.0] * 5], [[0.0] * 5]]
+    assert contexts(torch.zeros(2, 1, 3)).tolist() == [[[0.0] * 5], [[0.0] * 5]]
 
 
 def test_texts_travel_with_their_drawings() -> None:
