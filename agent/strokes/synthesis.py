@@ -63,13 +63,14 @@ class Synthesis(nn.Module):
         return self.head(features), WriterState(window, deep)
 
     def step(self, context: Tensor, text: Tensor, state: WriterState | None) -> tuple[StrokeDistribution, WriterState]:
-        """The same for drawing: the pen cannot finish before the window has come to the last character.
+        """The same for drawing: the pen cannot finish before the window has come to the last but one.
 
-        Graves 2013, section 5.3, stops by the window; here the pen does, as it has learnt, but not before.
+        Graves 2013, section 5.3, stops by the window. Here the pen does, as it has learnt; the window merely keeps it
+        from doing so in the middle of a text, since it may learn to stand a little behind what is written.
         """
         strokes, after = self(context, text, state)
-        last = (text > 0).sum(1) - 1
-        early = after.window.weights.argmax(1) < last
+        least = (text > 0).sum(1) - 2
+        early = after.window.weights.argmax(1) < least
         never = torch.zeros_like(strokes.pen[:, -1:])
         never[early, :, END] = -1e9
         return StrokeDistribution(strokes.offsets, strokes.pen + never, validate_args=False), after

@@ -42,10 +42,11 @@ def _of_files(name: str, path: Path) -> Source:
 
 
 def kanji() -> Source:
-    """6,413 kanji in the order of their strokes, KanjiVG; lengths in hundredths of the square."""
+    """6,413 kanji in the order of their strokes, KanjiVG; lengths in the units of a square of 109."""
     from .kanji import TOLERANCE, read_kanji
 
-    return stroke_source("kanji", split_drawings(read_kanji()), "KanjiVG's units, 109 a side", {"tolerance": TOLERANCE})
+    drawings = {name: replace(each, text="") for name, each in read_kanji().items()}  # a name, and not what is spelt
+    return stroke_source("kanji", split_drawings(drawings), "KanjiVG's units, 109 a side", {"tolerance": TOLERANCE})
 
 
 def handwriting() -> Source:
