@@ -106,7 +106,12 @@ class SketchVAE(nn.Module):
         if self.training:
             self.steps += 1
         bound = (reconstruction + kl.sum() / mask.sum()).detach() / target.shape[-1]
-        parts = {"nll_per_dim": bound, "reconstruction": reconstruction.detach(), "kl": mean_kl.detach(), "eta": eta}
+        parts: dict[str, float | Tensor] = {
+            "nll_per_dim": bound,
+            "reconstruction": reconstruction.detach(),
+            "kl": mean_kl.detach(),
+            "eta": eta,
+        }
         return Loss(total, parts)
 
     def bound(self, context: Tensor, target: Tensor, mask: Tensor) -> Tensor:

@@ -263,5 +263,6 @@ def open_run(folder: Path) -> tuple[dict[str, Any], NextStep | StrokeModel]:
     if not (folder / "result.json").exists():
         raise ValueError(f"{folder} is not finished: run the same frmdn density command again, it goes on")
     settings = read_settings(folder / "run.json", MAKER)
-    kind = StrokeConfig if "characters" in settings["model"] else ModelConfig
-    return settings, load_model(folder, new_model(from_json(kind, settings["model"], "model"), 0))
+    kind: type[ModelConfig] | type[StrokeConfig] = StrokeConfig if "characters" in settings["model"] else ModelConfig
+    config: ModelConfig | StrokeConfig = from_json(kind, settings["model"], "model")
+    return settings, load_model(folder, new_model(config, 0))

@@ -86,7 +86,7 @@ class Sketcher(StrokeModel):
         return SketchVAE(config.end, config.inputs, config.latent, config.timed, config.components, config.hidden)
 
     def loss(self, batch: Steps, generator: torch.Generator | None = None) -> Loss:
-        return self.density.loss(batch.context, batch.target, batch.mask, generator)  # type: ignore[no-any-return]
+        return self.density.loss(batch.context, batch.target, batch.mask, generator)
 
     def log_prob(self, batch: Steps) -> Tensor:
         """A lower bound of log p(drawing), whose KL is dealt out evenly over the drawing's points."""

@@ -216,7 +216,8 @@ def fixed(source: Source) -> tuple[float, float] | None:
 def _row(scale: StrokeScale, split: Any, place: int) -> Tensor:
     if not 0 <= place < len(split.lengths):
         raise ValueError(f"drawing {place} is not there: the test split has 0 to {len(split.lengths) - 1}")
-    return split.rows(place, 0, split.lengths[place])[:, : scale.event]  # type: ignore[no-any-return]
+    rows: Tensor = split.rows(place, 0, split.lengths[place])
+    return rows[:, : scale.event]
 
 
 def _given(word: str, scale: StrokeScale, split: Any) -> Strokes:

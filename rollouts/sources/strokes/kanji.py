@@ -35,7 +35,9 @@ def read_kanji(tolerance: float = TOLERANCE) -> dict[str, Strokes]:
         MissingExtra: kanjivg is not installed.
         ValueError: names a file of the package without strokes.
     """
-    names, owners, lines = [], [], []
+    names: list[str] = []
+    owners: list[int] = []  # whose stroke a line is
+    lines: list[np.ndarray] = []
     for path in _files():
         found = [line for d in PATH.findall(path.read_text(encoding="utf-8")) for line in path_lines(html.unescape(d))]
         if not found:

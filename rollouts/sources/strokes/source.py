@@ -18,6 +18,7 @@ from ..sequences import TEST, TRAIN, VALIDATION, Held, Source, Steps, split_name
 from .carrier import END, PENS, Strokes
 
 BATCH = 32
+ALIKE = 16  # see `Source.alike`: half of a random batch of drawings would be padding
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def stroke_source(
         prepare=partial(_prepare, scale, jacobian),
         scale=scale,
         batch=BATCH,
+        alike=ALIKE,
         about={
             "drawings": {split: len(some) for split, some in drawings.items()},
             "points": {split: sum(map(len, some)) for split, some in drawings.items()},
