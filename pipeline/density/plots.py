@@ -78,7 +78,7 @@ def seed_curves(histories: Histories) -> Curve | None:
 
 
 def samples(folder: Path, source: Source, record: Mapping[str, Any]) -> Figure | None:
-    """What the models of seed 0 make, beside the real thing; None for latents, which no eye can judge, and drawings (`sample`)."""
+    """What the models of seed 0 make, beside the real thing; None for latents, which no eye can judge, and drawings."""
     folders = {name: folder / name / "seed-0" for name in record["models"]}
     opened = {name: open_run(path)[1] for name, path in folders.items() if (path / "result.json").exists()}
     models = {name: model for name, model in opened.items() if isinstance(model, NextStep)}
