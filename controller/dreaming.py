@@ -30,8 +30,6 @@ class DreamConfig:
     world: Literal["reality", "dream"] = "reality"  # where candidates are measured
     temperature: float = 1.15  # above 1 the dream is less certain than the memory, and harder to exploit
     horizon: int | None = None  # transitions of a dream; None: as many as an episode of the search in reality
-    first_horizon: int | None = None  # of the first generation, from which it grows; None: no curriculum
-    horizon_generations: int = 20  # over which it grows
     starts: int = 512  # real latents that dreams begin at
     middle: float = 0.5  # share of the starts in the middle of an episode; the others are first frames
     warmup: int = 8  # real transitions that the memory sees before a start in the middle
@@ -42,7 +40,7 @@ class DreamConfig:
     slots: int = 256  # dreams that one worker advances together
 
     def __post_init__(self) -> None:
-        counts = ("horizon", "first_horizon", "horizon_generations", "starts", "warmup", "stall_steps", "slots")
+        counts = ("horizon", "starts", "warmup", "stall_steps", "slots")
         for name in counts:
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -56,13 +54,9 @@ class DreamConfig:
         if self.done_threshold is not None and not 0 < self.done_threshold < 1:
             raise ValueError(f"done_threshold must lie between 0 and 1, or be null, not {self.done_threshold}")
 
-    def horizon_at(self, generation: int, limit: int) -> int:
-        """Transitions of a dream after so many complete generations: linear growth to the horizon, or to `limit`."""
-        last = min(self.horizon or limit, limit)
-        if self.first_horizon is None or self.first_horizon >= last:
-            return last
-        share = min(1.0, generation / self.horizon_generations)
-        return round(self.first_horizon + share * (last - self.first_horizon))
+    def length(self, limit: int) -> int:
+        """Transitions of a whole dream, where an episode of the search in reality has `limit`."""
+        return min(self.horizon or limit, limit)
 
 
 def draw_starts(

@@ -11,6 +11,8 @@ import numpy as np
 
 from frmdn.agent.seeds import derive
 
+from .subspace import Subspace
+
 MEAN_TOLERANCE = 1e-9  # a replay on the same build is exact to the bit; anything above this is another search
 
 
@@ -25,11 +27,14 @@ class SearchConfig:
     population: int = 32  # P, candidates of a generation
     episodes: int = 2  # S, episodes of each candidate; all candidates of a generation get the same seeds
     generations: int = 40
-    sigma: float = 0.1  # initial standard deviation of every parameter; the search starts from zero
+    sigma: float = 0.1  # initial standard deviation of every number searched; the search starts from zero
+    subspace: int | None = None  # K: the controller sees only so many principal components; None: all of its features
     diagonal: bool = False  # True adapts one variance per parameter (sep-CMA-ES) in place of the full covariance
     slots: int = 16  # environments that one worker advances together
     stall_steps: int | None = None  # a candidate's episode ends after so many steps without a positive reward
     max_steps: int | None = None  # episode length during the search; None is the environment's own
+    first_steps: int | None = None  # length of the first generation's episodes, from which it grows; None: full at once
+    growing: int = 20  # generations until it is full: short episodes teach the basics for a fraction of the steps
     validate_every: int = 5  # generations between two validations of the mean; 0 switches validation off
     validate_episodes: int = 16  # episodes of one validation, on fixed seeds that no candidate is selected on
     stop_at: float | None = None  # the search ends when a validation reaches this return
@@ -37,17 +42,33 @@ class SearchConfig:
     average: float = 0.0  # the agent is the average of CMA's means of this share of the generations; 0: the last mean
 
     def __post_init__(self) -> None:
-        least = {"population": 4, "episodes": 1, "generations": 1, "slots": 1, "validate_every": 0}
-        least |= {"validate_episodes": 1}
+        least = {"population": 4, "episodes": 1, "generations": 1, "slots": 1, "growing": 1}
+        least |= {"validate_every": 0, "validate_episodes": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
-        for name in ("sigma", "stall_steps", "max_steps", "seconds"):
+        for name in ("sigma", "stall_steps", "max_steps", "first_steps", "subspace", "seconds"):
             value = getattr(self, name)
             if value is not None and not (value > 0 and np.isfinite(value)):
                 raise ValueError(f"{name} must be positive and finite, not {value}")
         if not 0 <= self.average <= 1:
             raise ValueError(f"average must be a share of the generations from 0 to 1, not {self.average}")
+
+    def steps_at(self, generation: int, limit: int) -> int:
+        """Length of an episode after so many complete generations: linear growth from `first_steps` to `limit`.
+
+        >>> search = frmdn.SearchConfig(first_steps=300, growing=20)
+        >>> [search.steps_at(generation, 1000) for generation in (0, 10, 20, 30)]
+        [300, 650, 1000, 1000]
+        """
+        return grown(self.first_steps, min(self.max_steps or limit, limit), generation / self.growing)
+
+
+def grown(first: int | None, last: int, share: float) -> int:
+    """A length on its way from `first` to `last`; `last` where there is nothing to grow."""
+    if first is None or first >= last:
+        return last
+    return round(first + min(1.0, share) * (last - first))
 
 
 class Best(NamedTuple):
@@ -66,8 +87,18 @@ class Evolution:
     instead of unpickled. pycma's own stopping rules stay unused: `SearchConfig.generations` decides.
     """
 
-    def __init__(self, size: int, config: SearchConfig, seed: int, start: np.ndarray | None = None) -> None:
-        """`start` f[N] is where the search begins, e.g. a controller of an earlier one; None begins at zero."""
+    def __init__(
+        self,
+        size: int,
+        config: SearchConfig,
+        seed: int,
+        start: np.ndarray | None = None,
+        space: Subspace | None = None,
+    ) -> None:
+        """`start` f[N] is where the search begins, e.g. a controller of an earlier one; None begins at zero.
+
+        In a `space` the search is for theta = start + u E: u is what CMA-ES sees, theta what everybody else does.
+        """
         if size < 2:
             raise ValueError(f"size must be at least 2, not {size}: CMA-ES does not search in one dimension")
         if start is not None and start.shape != (size,):
@@ -77,9 +108,10 @@ class Evolution:
         self.validations: list[float] = []  # of every generation told; NaN where the mean was not validated
         self.best: Best | None = None  # of all candidates
         self.champion: Best | None = None  # of all means that were validated; its generation is how many were complete
+        self._space, self._start = space, np.zeros(size) if start is None else start.astype(np.float64)
         self._means: list[np.ndarray] = []  # f32[N] after every generation, where they are to be averaged
         self._asked: list[np.ndarray] | None = None
-        self._strategy = _strategy(np.zeros(size) if start is None else start.astype(np.float64), config, seed)
+        self._strategy = _strategy(self._start if space is None else np.zeros(space.size), config, seed)
 
     @property
     def generation(self) -> int:
@@ -89,7 +121,7 @@ class Evolution:
     @property
     def mean(self) -> np.ndarray:
         """f64[N], the centre of the search distribution."""
-        return np.array(self._strategy.mean, dtype=np.float64)
+        return self._theta(np.array(self._strategy.mean, dtype=np.float64))
 
     @property
     def agent(self) -> np.ndarray:
@@ -109,7 +141,10 @@ class Evolution:
         """The candidates f64[P,N] of this generation; the same ones until `tell`."""
         if self._asked is None:
             self._asked = self._strategy.ask()
-        return np.array(self._asked)
+        return self._theta(np.array(self._asked))
+
+    def _theta(self, searched: np.ndarray) -> np.ndarray:
+        return searched if self._space is None else self._start + self._space.expand(searched)
 
     def tell(self, returns: np.ndarray, validation: float = np.nan) -> None:
         """Take the fitness f64[P] of the candidates asked for, higher is better; `validation` is kept as it comes.
@@ -137,9 +172,9 @@ class Evolution:
     def state(self) -> dict[str, np.ndarray]:
         """Everything that `resume` needs, and the results, as arrays that safetensors can hold.
 
-        fitness f64[G,P], validation f64[G], mean f64[N], sigma f64[1], key i64[4] (size, population, seed, diagonal),
-        start f64[1] (the initial sigma), version u8[*] (pycma's, in ASCII); after the first generation also
-        best_theta f64[N], best_value f64[1], best_generation i64[1].
+        fitness f64[G,P], validation f64[G], mean f64[N], sigma f64[1], key i64[5] (size, population, seed, diagonal,
+        numbers searched), start f64[1] (the initial sigma), version u8[*] (pycma's, in ASCII); after the first
+        generation also best_theta f64[N], best_value f64[1], best_generation i64[1].
         """
         state = {
             "fitness": np.array(self.fitness, dtype=np.float64).reshape(-1, self.config.population),
@@ -163,14 +198,15 @@ class Evolution:
         seed: int,
         state: dict[str, np.ndarray],
         start: np.ndarray | None = None,
+        space: Subspace | None = None,
         watch: Callable[[Evolution], None] | None = None,
     ) -> Evolution:
-        """The search as it was when `state` was taken, by replaying its fitness history from the same `start`.
+        """The search as it was when `state` was taken: its history replayed from the same `start` in the same `space`.
 
         `watch` is shown the search before every generation is told, and at the end; asking it changes nothing.
         Raises ValueError where the state belongs to another search, or where the replay does not reach its mean.
         """
-        evolution = cls(size, config, seed, start)
+        evolution = cls(size, config, seed, start, space)
         evolution._match(state)
         for returns, validation in zip(state["fitness"], state["validation"], strict=True):
             if watch is not None:
@@ -188,9 +224,9 @@ class Evolution:
         return evolution
 
     def _identity(self) -> dict[str, np.ndarray]:
-        config = self.config
+        config, searched = self.config, self.size if self._space is None else self._space.size
         return {
-            "key": np.array([self.size, config.population, self.seed, config.diagonal], dtype=np.int64),
+            "key": np.array([self.size, config.population, self.seed, config.diagonal, searched], dtype=np.int64),
             "start": np.array([config.sigma], dtype=np.float64),
         }
 
@@ -203,8 +239,8 @@ class Evolution:
             if not np.array_equal(mine, state[name]):
                 raise ValueError(
                     f"the saved search is another one: its {name} is {np.asarray(state[name]).tolist()}, this one's"
-                    f" {mine.tolist()} (size, population, seed, diagonal; start is the initial sigma)."
-                    " Restore the settings, or delete the saved search to start again"
+                    f" {mine.tolist()} (size, population, seed, diagonal, numbers searched; start is the initial"
+                    " sigma). Restore the settings, or delete the saved search to start again"
                 )
 
     def _check(self, returns: np.ndarray) -> None:

@@ -17,9 +17,8 @@ from .fitness import Fitness, Returns, Trial
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A search whose fitness is dreamt: how long its dreams are, and how its mean is checked in reality."""
+    """A search whose fitness is dreamt: how its mean is checked in reality."""
 
-    horizon: Callable[[int], int]  # generations complete -> transitions of a dream
     reality: Fitness | None  # where CMA's mean is validated; None where `validate_every` is 0
 
 
@@ -30,6 +29,7 @@ def evolve(
     *,
     seed: int,
     validation: Sequence[int] | None = None,
+    length: Callable[[int], int] | None = None,
     rehearsal: Rehearsal | None = None,
     on_generation: Callable[[dict[str, Any]], None] | None = None,
     checkpoint: Callable[[dict[str, np.ndarray]], None] | None = None,
@@ -40,14 +40,15 @@ def evolve(
     met. `on_generation` gets a history line of plain numbers and then `checkpoint` the state. A run killed between the
     two repeats one generation exactly: on resuming, cut the history to the `evolution.generation` lines of the state.
 
-    `validation` are the episodes of CMA's mean, by default `episode_seeds(seed, "validate", validate_episodes)`.
-    With a `rehearsal`, `fitness` dreams: the validation is played in reality, its line says what the mean was worth
-    there (`validation`) and in the dream (`dream`), and how many real steps that took (`real_steps`).
+    `length` says how long a candidate's episode is after so many complete generations; None: as the fitness has it.
+    `validation` are the episodes of CMA's mean, by default `episode_seeds(seed, "validate", validate_episodes)`. They
+    are whole ones, played in reality: with a `rehearsal`, `fitness` dreams, and a line says what the mean was worth in
+    reality (`validation`) and in a dream of that length (`dream`), and how many real steps that took (`real_steps`).
     """
     begin = time.monotonic()
     held = validation or episode_seeds(seed, "validate", config.validate_episodes)
     while not _finished(evolution, config, time.monotonic() - begin):
-        line = _generation(fitness, evolution, config, seed, held, rehearsal)
+        line = _generation(fitness, evolution, config, seed, held, length, rehearsal)
         if on_generation is not None:
             on_generation(line)
         if checkpoint is not None:
@@ -71,24 +72,23 @@ def _generation(
     config: SearchConfig,
     seed: int,
     held: Sequence[int],
+    length: Callable[[int], int] | None,
     rehearsal: Rehearsal | None,
 ) -> dict[str, Any]:
     begin = time.monotonic()
-    limit = None if rehearsal is None else rehearsal.horizon(evolution.generation)
+    limit = None if length is None else length(evolution.generation)
     seeds = episode_seeds(seed, "evolve", config.episodes, evolution.generation * config.episodes)
     trials = [Trial(evolution.ask(), seeds, limit)]
     if _validates(evolution, config):
-        trials.append(Trial(evolution.mean[None], held, limit))
+        trials.append(Trial(evolution.mean[None], held, None if rehearsal is None else limit))
     played = fitness.measure(trials)
     values = played[0].total.mean(axis=1)
     validation = float(played[1].total.mean()) if len(played) > 1 else float("nan")
-    extra: dict[str, Any] = {}
-    if rehearsal is not None:
-        extra["horizon"] = limit
-        if len(played) > 1:
-            real = check(rehearsal, evolution.mean, held)
-            extra |= {"dream": validation, "real_steps": int(real.steps.sum())}
-            validation = float(real.total.mean())
+    extra: dict[str, Any] = {} if limit is None else {"length": limit}
+    if rehearsal is not None and len(played) > 1:
+        real = check(rehearsal, evolution.mean, held)
+        extra |= {"dream": validation, "real_steps": int(real.steps.sum())}
+        validation = float(real.total.mean())
     evolution.tell(values, validation)
     return _line(evolution, values, validation, played, time.monotonic() - begin) | extra
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from .evolution import Evolution, SearchConfig
+from .subspace import Subspace
 
 GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly for any count
 
@@ -33,6 +34,7 @@ def select(
     count: int,
     *,
     start: np.ndarray | None = None,
+    space: Subspace | None = None,
 ) -> list[Selected]:
     """`count` controllers of a saved search, by replaying it (`Evolution.resume`): half means, half candidates.
 
@@ -58,7 +60,7 @@ def select(
                 row = int(order[rank])
                 chosen.append(Selected("candidate", g + 1, rank, float(told[row]), theta[row].astype(np.float32)))
 
-    Evolution.resume(size, config, seed, state, start=start, watch=watch)
+    Evolution.resume(size, config, seed, state, start=start, space=space, watch=watch)
     return chosen
 
 

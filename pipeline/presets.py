@@ -165,6 +165,8 @@ WORLDS: dict[str, dict[str, Settings]] = {
                 "episodes": 8,
                 "generations": 50,
                 "slots": 4,  # games, each a process of its own
+                "first_steps": 300,
+                "growing": 30,
                 "stall_steps": None,
                 "validate_every": 10,
                 "validate_episodes": 24,
@@ -173,9 +175,7 @@ WORLDS: dict[str, dict[str, Settings]] = {
                 "world": "dream",
                 "temperature": 1.15,
                 "reward": "survival",
-                "first_horizon": 300,
                 "horizon": 1000,
-                "horizon_generations": 30,
             },
             "rounds": {"count": 3, "episodes": 128, "memory_steps": 800, "generations": 40},
             "evaluate": {"episodes": 100},

@@ -24,6 +24,7 @@ from frmdn.rollouts.workers import open_pool
 
 from ..files import History
 from ..session import Session
+from ..stages.searched import subspace
 from ..stages.table import digest
 from ..weights import load_state
 from .worlds import dream_slots
@@ -56,7 +57,8 @@ def controllers(session: Session, agent: Agent, count: int) -> list[Selected]:
     """Controllers spread over the run's search."""
     state = load_state(session.workspace.folder("evolve") / "search.safetensors")
     config, seed = session.config.search, derive(session.seed, "evolve")
-    return select(agent.controller.size, config, seed, state, count, start=session.start(agent))
+    space = subspace(session, agent, session.workspace.folder("evolve"))
+    return select(agent.controller.size, config, seed, state, count, start=session.start(agent), space=space)
 
 
 def play_for_real(

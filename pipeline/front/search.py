@@ -13,12 +13,13 @@ from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import evolve as search_on
 from frmdn.controller.fitness import RealFitness
+from frmdn.controller.subspace import Subspace
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.workers import open_pool
 
 from ..session import Machine
 from ..stages.evolve import search_runner
-from ..stages.searched import Searched, choose, searched
+from ..stages.searched import Searched, choose, lengths, searched, subspace
 from .acting import world_of
 from .player import Player
 from .run import Run
@@ -58,7 +59,7 @@ def evolve(
         workers: processes that play side by side; 0 plays in this one. They change the time only.
 
     Raises:
-        ValueError: an agent needs a world, and only a run can dream.
+        ValueError: an agent needs a world; only a run can dream, or has episodes to find a subspace in.
 
     >>> run = frmdn.open("runs/tiny")
     >>> found = frmdn.evolve(run, search=frmdn.SearchConfig(population=4, generations=2))
@@ -74,9 +75,12 @@ def evolve(
     if dreams:
         raise ValueError("dreams=True needs a run, whose latents dreams begin at: give frmdn.open(folder)")
     spec, config, root = world_of(world), search or SearchConfig(), seed or 0
+    if config.subspace is not None:
+        raise ValueError("subspace needs a run, whose episodes show what varies: give frmdn.open(folder), or None")
     seeds = episode_seeds(root, "validate", config.validate_episodes)
     with open_pool(partial(search_runner, spec, who, config), workers) as pool:
-        return _search(who, spec, config, Searched(RealFitness(pool), None, seeds), root, None)
+        length = lengths(config, min(config.max_steps or spec.max_steps, spec.max_steps))
+        return _search(who, spec, config, Searched(RealFitness(pool), None, length, seeds), root, None, None)
 
 
 def _of_run(
@@ -95,19 +99,27 @@ def _of_run(
     spec = session.spec if world is None else world_of(world)
     make = partial(search_runner, spec, agent, config.search)
     with searched(session, agent, make, session.dreams if dreams is None else dreams) as where:
-        return _search(agent, spec, config.search, where, session.seed, session.start(agent))
+        space = subspace(session, agent)
+        return _search(agent, spec, config.search, where, session.seed, session.start(agent), space)
 
 
 def _search(
-    agent: Agent, spec: EnvSpec, config: SearchConfig, where: Searched, seed: int, start: np.ndarray | None
+    agent: Agent,
+    spec: EnvSpec,
+    config: SearchConfig,
+    where: Searched,
+    seed: int,
+    start: np.ndarray | None,
+    space: Subspace | None,
 ) -> Evolved:
     history: list[dict[str, Any]] = []
     evolution = search_on(
         where.fitness,
-        Evolution(agent.controller.size, config, derive(seed, "evolve"), start),
+        Evolution(agent.controller.size, config, derive(seed, "evolve"), start, space),
         config,
         seed=seed,
         validation=where.seeds,
+        length=where.length,
         rehearsal=where.rehearsal,
         on_generation=history.append,
     )

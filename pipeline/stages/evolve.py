@@ -23,7 +23,7 @@ from ..files import History, write_json
 from ..progress import duration
 from ..session import Result, Session, Work
 from ..weights import load_state, save_state
-from .searched import keep, kept_text, searched
+from .searched import keep, kept_text, searched, subspace
 
 
 def run_evolve(session: Session, work: Work) -> Result:
@@ -41,11 +41,11 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
     """Evolve a controller of `agent` in the real environment or in dreams, from the last finished generation on."""
     config, start = session.config.search, session.start(agent)
     path, history = work.folder / "search.safetensors", History(work.folder / "history.jsonl", "generation")
-    size = agent.controller.size
+    size, space = agent.controller.size, subspace(session, agent, work.folder)
     evolution = (
-        Evolution.resume(size, config, seed, load_state(path), start=start)
+        Evolution.resume(size, config, seed, load_state(path), start=start, space=space)
         if path.exists()
-        else Evolution(size, config, seed, start)
+        else Evolution(size, config, seed, start, space)
     )
     history.cut(evolution.generation)
     work.report(evolution.generation, config.generations, "")
@@ -69,6 +69,7 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
             limited,
             seed=session.seed,
             validation=world.seeds,
+            length=world.length,
             rehearsal=world.rehearsal,
             on_generation=on_generation,
             checkpoint=lambda state: save_state(path, state),

@@ -94,7 +94,7 @@ def _real_steps(lines: list[dict[str, Any]], work: Work) -> int:
 def round_config(config: RunConfig, number: int) -> RunConfig:
     """The settings of a further round, derived from those of the run.
 
-    Its dreams are long from the first generation on: an agent that outlives the curriculum's short ones scores alike
+    Its episodes are whole from the first generation on: an agent that outlives the curriculum's short ones scores alike
     with all its neighbours, and the search wanders off.
     """
     rounds = config.rounds
@@ -103,8 +103,7 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
         collect=replace(config.collect, episodes=rounds.episodes, policy="agent", returning=0.0),
         vision_fit=replace(config.vision_fit, steps=rounds.vision_steps or config.vision_fit.steps),
         memory_fit=replace(config.memory_fit, steps=rounds.memory_steps or config.memory_fit.steps),
-        search=replace(config.search, generations=rounds.generations or config.search.generations),
-        dream=replace(config.dream, first_horizon=None),
+        search=replace(config.search, generations=rounds.generations or config.search.generations, first_steps=None),
         rounds=replace(rounds, number=number, **ALONE),
     )
 

@@ -13,14 +13,16 @@ import numpy as np
 from frmdn.agent.agent import Agent
 from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.controller.dreaming import draw_starts, dream_runner
-from frmdn.controller.evolution import Evolution
+from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import Rehearsal, check
 from frmdn.controller.fitness import Fitness, RealFitness, Trial
+from frmdn.controller.subspace import Subspace, principal, seen
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import open_pool
 
 from ..files import History, read_json, write_json
 from ..session import Session
+from ..weights import load_state, save_state
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Searched:
 
     fitness: Fitness
     rehearsal: Rehearsal | None  # None: candidates play for real
+    length: Callable[[int], int] | None  # generations complete -> steps of a candidate's episode; None: a whole one
     seeds: Sequence[int]  # of the validation: those of the run in every round, so that rounds can be compared
 
 
@@ -42,13 +45,36 @@ def searched(session: Session, agent: Agent, make: Callable[[], Runner], dreams:
         def opened(recipe: Callable[[], Runner]) -> RealFitness:
             return RealFitness(pools.enter_context(open_pool(recipe, machine.workers, machine.address)))
 
-        if not dreams:
-            yield Searched(opened(make), None, seeds)
-            return
         limit = min(config.search.max_steps or session.spec.max_steps, session.spec.max_steps)
+        if not dreams:
+            yield Searched(opened(make), None, lengths(config.search, limit), seeds)
+            return
         reality = opened(make) if config.search.validate_every else None
-        rehearsal = Rehearsal(lambda generation: config.dream.horizon_at(generation, limit), reality)
-        yield Searched(opened(_dreamer(session, agent, limit)), rehearsal, seeds)
+        dreamt = partial(config.search.steps_at, limit=config.dream.length(limit))
+        yield Searched(opened(_dreamer(session, agent, limit)), Rehearsal(reality), dreamt, seeds)
+
+
+def lengths(search: SearchConfig, limit: int) -> Callable[[int], int] | None:
+    """How long the candidates' episodes are in reality, where they grow from generation to generation."""
+    return None if search.first_steps is None else partial(search.steps_at, limit=limit)
+
+
+def subspace(session: Session, agent: Agent, folder: Path | None = None) -> Subspace | None:
+    """What a search of `agent` varies; kept in `folder`, so that a search that goes on finds it to the last bit."""
+    count = session.config.search.subspace
+    if count is None:
+        return None
+    path = None if folder is None else folder / "subspace.safetensors"
+    if path is None or not path.exists():
+        training, _ = session.split("memory", session.config.memory_data.validation)
+        space = principal(seen(agent, session.latents(), training), count, agent.controller.outputs)
+        if path is not None:
+            save_state(path, {"basis": space.basis})
+        return space
+    basis = load_state(path).get("basis", np.empty(0))
+    if basis.shape != ((count + 1) * agent.controller.outputs, agent.controller.size):
+        raise ValueError(f"{path} is of another search: delete its folder and run the same command again")
+    return Subspace(basis)
 
 
 def _dreamer(session: Session, agent: Agent, limit: int) -> Callable[[], Runner]:

@@ -77,12 +77,9 @@ def test_episodes_shorter_than_the_warm_up_give_first_frames(store: LatentStore)
     assert (state.memory.h == 0).all()
 
 
-def test_the_horizon_grows_and_ends_at_the_limit() -> None:
-    config = DreamConfig(first_horizon=100, horizon=200, horizon_generations=10)
-    assert [config.horizon_at(g, 1000) for g in (0, 5, 10, 99)] == [100, 150, 200, 200]
-    assert config.horizon_at(0, 150) == 100 and config.horizon_at(50, 150) == 150
-    assert DreamConfig().horizon_at(0, 77) == 77 and DreamConfig(horizon=50).horizon_at(0, 77) == 50
-    assert DreamConfig(first_horizon=60, horizon=50).horizon_at(0, 77) == 50
+def test_a_dream_is_as_long_as_its_horizon_and_no_longer_than_reality() -> None:
+    assert DreamConfig().length(77) == 77 and DreamConfig(horizon=50).length(77) == 50
+    assert DreamConfig(horizon=90).length(77) == 77
 
 
 def test_a_search_in_dreams_improves_and_is_checked_in_reality(store: LatentStore) -> None:
@@ -94,17 +91,17 @@ def test_a_search_in_dreams_improves_and_is_checked_in_reality(store: LatentStor
     search = SearchConfig(population=16, episodes=4, generations=24, sigma=0.5, validate_every=8, validate_episodes=3)
     lines: list[dict] = []
     with SerialPool(make) as pool, SerialPool(make) as other:
-        rehearsal = Rehearsal(lambda g: 5 + (g > 5), RealFitness(other))
         evolution = evolve(
             RealFitness(pool),
             Evolution(controller.size, search, 0),
             search,
             seed=0,
             validation=[1, 2, 3],
-            rehearsal=rehearsal,
+            length=lambda g: 5 + (g > 5),
+            rehearsal=Rehearsal(RealFitness(other)),
             on_generation=lines.append,
         )
-    means = [line["mean"] / line["horizon"] for line in lines]
+    means = [line["mean"] / line["length"] for line in lines]
     assert np.mean(means[-4:]) > np.mean(means[:4]) + 0.02
     assert [line["generation"] for line in lines if "validation" in line] == [9, 17]
     checked = lines[8]

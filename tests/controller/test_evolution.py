@@ -225,3 +225,11 @@ def test_resume_refuses_a_history_that_does_not_lead_to_the_saved_mean() -> None
 def test_impossible_settings_are_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         SearchConfig(**{name: value})  # type: ignore[arg-type]
+
+
+def test_episodes_grow_to_their_full_length_and_not_beyond() -> None:
+    config = SearchConfig(first_steps=100, growing=10)
+    assert [config.steps_at(g, 200) for g in (0, 5, 10, 99)] == [100, 150, 200, 200]
+    assert config.steps_at(50, 80) == 80 and config.steps_at(0, 80) == 80  # a world with shorter episodes
+    assert SearchConfig(max_steps=150, first_steps=100, growing=10).steps_at(10, 200) == 150
+    assert SearchConfig().steps_at(0, 200) == 200 and SearchConfig(max_steps=50).steps_at(0, 200) == 50

@@ -219,7 +219,8 @@ def test_a_rehearsed_mean_is_checked_on_the_validation_seeds_and_the_dream_has_n
         settings,
         seed=9,
         validation=[5, 6, 7],
-        rehearsal=Rehearsal(lambda generation: 10 + generation, reality),
+        length=lambda generation: 10 + generation,
+        rehearsal=Rehearsal(reality),
         on_generation=lines.append,
     )
     assert [list(trials[0].seeds) for trials in reality.trials] == [[5, 6, 7]] * 2
@@ -250,3 +251,20 @@ def test_equal_values_keep_the_first_champion_and_an_unvalidated_generation_make
     for validation in (float("nan"), 2.0, 2.0, float("nan"), 1.0):
         evolution.tell(np.arange(4.0), validation)
     assert evolution.champion is not None and evolution.champion[1:] == (2.0, 1)
+
+
+def test_candidates_play_longer_from_generation_to_generation_and_the_mean_whole_episodes() -> None:
+    fitness, settings = NoisySphere(), config(generations=9, first_steps=10, growing=4)
+    lines: list[dict] = []
+    evolve(
+        fitness,
+        Evolution(SIZE, settings, 0),
+        settings,
+        seed=9,
+        length=lambda generation: settings.steps_at(generation, 50),
+        on_generation=lines.append,
+    )
+    assert [trials[0].max_steps for trials in fitness.trials] == [10, 20, 30, 40, 50, 50, 50, 50, 50]
+    assert [line["length"] for line in lines] == [10, 20, 30, 40, 50, 50, 50, 50, 50]
+    validated = [trials[1].max_steps for trials in fitness.trials if len(trials) > 1]
+    assert validated and set(validated) == {None}

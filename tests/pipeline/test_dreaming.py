@@ -34,8 +34,8 @@ MORE = {
     "dream.slots": 4,
     "dream.starts": 8,
     "dream.warmup": 3,
-    "dream.first_horizon": 3,
-    "dream.horizon_generations": 1,
+    "search.first_steps": 3,
+    "search.growing": 1,
     "memory.reward_head": "two_hot",
 }
 Words = Callable[..., list[str]]
@@ -86,11 +86,11 @@ def test_it_leaves_a_folder_a_round(dreamt: Path) -> None:
 
 def test_the_history_says_dream_and_reality_side_by_side(dreamt: Path) -> None:
     first = lines(dreamt / "controller" / "history.jsonl")
-    assert [line["horizon"] for line in first] == [3, 6]
+    assert [line["length"] for line in first] == [3, 6]
     assert "dream" not in first[0] and {"dream", "validation", "real_steps"} <= set(first[1])
     assert first[1]["real_steps"] == 20  # two whole episodes of ten steps
     again = lines(dreamt / "round-02" / "controller" / "history.jsonl")
-    assert [line["horizon"] for line in again] == [6] * len(again)  # its agent has outlived the short ones
+    assert [line["length"] for line in again] == [6] * len(again)  # its agent has outlived the short ones
     assert all("validation" in line for line in again)  # it begins at a controller, which is checked at once
 
 
@@ -246,7 +246,7 @@ def test_rounds_work_in_reality(tiny: Words, tmp_path: Path) -> None:
     assert main(tiny(folder, *more)) == 0
     kept = read_json(folder / "round-02" / "controller" / "kept.json")
     history = lines(folder / "round-02" / "controller" / "history.jsonl")
-    assert "horizon" not in history[0] and kept["real_steps"] == sum(line["steps"] for line in history) + 20
+    assert "length" not in history[0] and kept["real_steps"] == sum(line["steps"] for line in history) + 20
     assert read_json(folder / "evaluation.json")["episodes"] == 2
 
 
@@ -279,7 +279,7 @@ def test_settings_that_nothing_was_made_with_need_no_replacing(tiny: Words, fini
         Workspace(finished).clear(name)
     words = ["evolve", "--run", str(finished), "--workers", "0", "--in", "dream", "--horizon", "3"]
     assert main([*words, "--set", "dream.slots=4"]) == 0
-    assert [line["horizon"] for line in lines(finished / "controller" / "history.jsonl")] == [3, 3]
+    assert [line["length"] for line in lines(finished / "controller" / "history.jsonl")] == [3, 3]
 
 
 @pytest.fixture(scope="module")

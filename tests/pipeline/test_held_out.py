@@ -336,8 +336,8 @@ def test_an_earlier_mean_is_kept_only_where_it_was_better_than_the_last(
         means.append(evolution.mean)
         evolution.tell(np.arange(4.0), validation)
     reality, dream = Worth(worth), Worth(1e6)
-    rehearsal = Rehearsal(lambda generation: 5, reality) if dreams else None
-    world = Searched(dream if dreams else reality, rehearsal, [1, 2])
+    rehearsal = Rehearsal(reality) if dreams else None
+    world = Searched(dream if dreams else reality, rehearsal, None, [1, 2])
     theta = keep(open_session(tmp_path), world, evolution, tmp_path)
     assert np.array_equal(theta, [*means, evolution.mean][generation])
     kept = read_json(tmp_path / "kept.json")
