@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ..density.networks import Recurrent, State
 from .density import StrokeHead
 from .distribution import StrokeDistribution
-from .generate import END
 from .window import WindowLSTM, WindowState
 
 
@@ -63,17 +62,18 @@ class Synthesis(nn.Module):
         return self.head(features), WriterState(window, deep)
 
     def step(self, context: Tensor, text: Tensor, state: WriterState | None) -> tuple[StrokeDistribution, WriterState]:
-        """The same for drawing: the pen cannot finish before the window has come to the last but one.
+        """The same for drawing: the pen finishes where the window leaves the text, and nowhere else.
 
-        Graves 2013, section 5.3, stops by the window. Here the pen does, as it has learnt; the window merely keeps it
-        from doing so in the middle of a text, since it may learn to stand a little behind what is written.
+        Graves 2013, section 5.3, stops as soon as the window says more of what follows the text than of any character
+        in it: for windows that agree, half a character behind the last. There a pen that leaves the paper has finished;
+        before, none has.
         """
         strokes, after = self(context, text, state)
-        least = (text > 0).sum(1) - 2
-        early = after.window.weights.argmax(1) < least
-        never = torch.zeros_like(strokes.pen[:, -1:])
-        never[early, :, END] = -1e9
-        return StrokeDistribution(strokes.offsets, strokes.pen + never, validate_args=False), after
+        past = (after.window.place.mean(1) > (text > 0).sum(1) - 0.5)[:, None]
+        draws, lifts, ends = strokes.pen.unbind(-1)
+        never = torch.full_like(draws, -1e9)
+        pen = [draws, torch.where(past, never, lifts), torch.where(past, torch.logaddexp(lifts, ends), never)]
+        return StrokeDistribution(strokes.offsets, torch.stack(pen, -1), validate_args=False), after
 
     def attention(self, context: Tensor, text: Tensor) -> Tensor:
         """phi f32[B,T,U]: which letter is written at which point."""

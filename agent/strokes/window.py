@@ -18,7 +18,6 @@ class WindowState:
     cell: Tensor  # f32[B,H]
     place: Tensor  # f32[B,M], kappa, in characters
     letters: Tensor  # f32[B,A], w: what is read there
-    weights: Tensor  # f32[B,U], phi: how much of each character
 
 
 class WindowLSTM(nn.Module):
@@ -55,7 +54,6 @@ class WindowLSTM(nn.Module):
             zero(batch, self.hidden),
             zero(batch, self.windows),
             zero(batch, self.characters),
-            zero(batch, 0),
         )
 
     def forward(
@@ -79,4 +77,4 @@ class WindowLSTM(nn.Module):
             letters = torch.bmm(phi.unsqueeze(1), code).squeeze(1)
             outputs.append(torch.cat([hidden, letters], -1))
             weights.append(phi)
-        return torch.stack(outputs, 1), WindowState(hidden, cell, place, letters, weights[-1]), torch.stack(weights, 1)
+        return torch.stack(outputs, 1), WindowState(hidden, cell, place, letters), torch.stack(weights, 1)

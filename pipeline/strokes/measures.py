@@ -8,7 +8,10 @@ import sys
 from typing import Any
 
 import numpy as np
+import torch
 
+from frmdn.agent.seeds import generator
+from frmdn.agent.strokes.generate import generate
 from frmdn.rollouts.sources import Source
 from frmdn.rollouts.sources.strokes.carrier import Strokes
 from frmdn.rollouts.sources.strokes.source import StrokeScale
@@ -16,7 +19,7 @@ from frmdn.rollouts.sources.strokes.words import written
 
 from .model import Sketcher, StrokeModel, Writer
 from .reader import read_words, right
-from .sample import Wish, draw, reconstruction
+from .sample import PER_LETTER, Wish, draw, reconstruction
 
 WORDS = 200
 QUANTILES = (0.1, 0.5, 0.9)
@@ -40,10 +43,15 @@ def readable(model: Writer, scale: StrokeScale, count: int, bias: float, seed: i
     """
     real = written("test", count)
     words = [each.text for each in real]
-    made = []
-    for place, word in enumerate(words):
-        (cell,) = draw(model, scale, Wish(1.0, bias, seed * 100_003 + place, 1, word))
-        made.append(cell.drawing)
+    text = torch.nn.utils.rnn.pad_sequence([scale.codes(word) for word in words], batch_first=True)
+    rows = generate(
+        lambda context, state: model.density.step(context, text, state),
+        torch.zeros(len(words), model.config.outputs),
+        PER_LETTER * text.shape[1],
+        bias=bias,
+        generator=generator(seed, "readable"),
+    )
+    made = [scale.native(row, word) for row, word in zip(rows, words, strict=True)]
     found: dict[str, Any] = {"words": len(words), "bias": bias}
     for name, drawings in (("sampled", made), ("real", real)):
         read = read_words(drawings)

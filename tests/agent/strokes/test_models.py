@@ -67,21 +67,26 @@ def test_synthesis_reads_its_text_and_steps_as_it_runs() -> None:
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in model.parameters())
 
 
-def test_the_pen_does_not_finish_before_the_window() -> None:
+@pytest.mark.parametrize("pen", [1, 2])
+def test_the_pen_finishes_where_the_window_leaves_the_text(pen: int) -> None:
+    """Whether it would rather have lifted or finished, before that place or behind it."""
     torch.manual_seed(0)
-    model = Synthesis("rmdn", 5, 3, components=1, hidden=8, windows=1).double()
+    model = Synthesis("rmdn", 5, 3, components=1, hidden=8, windows=2).double()
     with torch.no_grad():
         model.head.pen.weight.zero_()
-        model.head.pen.bias.copy_(torch.tensor([0.0, 0, 9]))
+        model.head.pen.bias.copy_(9.0 * torch.eye(3)[pen])
         model.window.walk.weight.zero_()
-        model.window.walk.bias.copy_(torch.tensor([0.0, 1.0, math.log(0.4)]))  # 0.4 of a character at each point
+        model.window.walk.bias.copy_(
+            torch.tensor([0.0, 0, 1, 1, math.log(0.3), math.log(0.5)])
+        )  # 0.4 a point on average
     text = torch.tensor([[1, 2, 3, 1], [1, 2, 0, 0]])
     state, chances = None, []
-    for _ in range(6):
+    for _ in range(10):
         strokes, state = model.step(torch.zeros(2, 1, 5).double(), text, state)
         chances.append(strokes.pen.softmax(-1)[:, 0, 2])
-    found = torch.stack(chances, 1) > 0.9
-    assert found.tolist() == [[False] * 3 + [True] * 3, [True] * 6]  # 1.6 is nearest to 2, the last but one
+    found = torch.stack(chances, 1)
+    expected = torch.tensor([[0.4 * (t + 1) > 3.5 for t in range(10)], [0.4 * (t + 1) > 1.5 for t in range(10)]])
+    assert (found[expected] > 0.99).all() and (found[~expected] == 0).all()
 
 
 def copying() -> tuple[Synthesis, list[float]]:
