@@ -294,4 +294,4 @@ def test_minari_by_its_id_and_without_actions(
 
 def test_export_wants_to_know_what(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--run", str(kept / "acted")]) == 2
-    assert "--minari NAME_OR_PATH" in capsys.readouterr().err
+    assert "--minari NAME" in capsys.readouterr().err
