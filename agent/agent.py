@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -102,6 +103,15 @@ class Agent:
                 f"controller has {controller.inputs} inputs, but features {self.config.features!r} are "
                 f"{self.feature_size} numbers: build it with inputs={self.feature_size}"
             )
+
+    def to(self, device: torch.device) -> Agent:
+        """This agent on a device: a copy, or itself where it is there already."""
+        if next(self.vision.parameters()).device == device:
+            return self
+        moved = copy.copy(self)
+        moved.vision = copy.deepcopy(self.vision).to(device)
+        moved.memory = None if self.memory is None else copy.deepcopy(self.memory).to(device)
+        return moved
 
     @property
     def feature_size(self) -> int:

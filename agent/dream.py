@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from .density.mixture import draw
 
 
 class Expectation(Protocol):
@@ -59,6 +62,8 @@ class Dream:
     temperature tau > 0 makes the dream harder to exploit as it grows (World Models, section 4.1: 1.15 for Doom).
     done_threshold: an episode ends where the predicted chance of the end is above it; None draws the end at random.
     reward: "learned" by the world model, or "survival": 1 for every transition, for worlds that pay for staying alive.
+    actions: f32[B,A] as they come -> f32[B,A] as the real world plays them, e.g. `ActionCodec.play`, which clips; None
+    takes them as they are, and beyond the bounds the dream is of no world.
 
     >>> dream = frmdn.Dream(frmdn.Memory(frmdn.MemoryConfig()), temperature=1.15)
     >>> state = dream.initial(torch.zeros(4, 32))
@@ -74,6 +79,7 @@ class Dream:
         temperature: float = 1.0,
         done_threshold: float | None = 0.5,
         reward: Literal["learned", "survival"] = "learned",
+        actions: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if not temperature > 0:
             raise ValueError(f"temperature must be above 0, not {temperature}; 1 leaves the density as it was learned")
@@ -84,6 +90,7 @@ class Dream:
         if reward not in ("learned", "survival"):
             raise ValueError(f"reward must be learned or survival, not {reward!r}")
         self.memory, self.temperature, self.done_threshold, self.reward = memory, temperature, done_threshold, reward
+        self.actions = actions
 
     @torch.no_grad()
     def initial(self, z: Tensor) -> DreamState:
@@ -104,6 +111,7 @@ class Dream:
 
         The random numbers are `noise`, or else they come from `generator` for all rows together.
         """
+        action = action if self.actions is None else self.actions(action)
         memory = self.memory.step(state.z, action, state.memory)
         prediction = self.memory.predict(memory.h)
         if noise is None:
@@ -114,11 +122,5 @@ class Dream:
         reward = prediction.reward if self.reward == "learned" else torch.ones_like(prediction.reward)
         if self.done_threshold is not None:
             return DreamState(z, memory), reward, chance > self.done_threshold
-        drawn = _uniform(chance, generator) if noise is None else noise.uniform[:, 1]
+        drawn = draw(torch.rand, chance.shape, chance, generator) if noise is None else noise.uniform[:, 1]
         return DreamState(z, memory), reward, drawn < chance
-
-
-def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Numbers in [0, 1), drawn where the generator lives."""
-    source = like.device if generator is None else generator.device
-    return torch.rand(like.shape, generator=generator, device=source, dtype=like.dtype).to(like.device)

@@ -73,7 +73,8 @@ class TrainingState:
 def bf16_is_fast(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic runs in hardware there (AVX-512 BF16 or AMX on a CPU, any recent GPU)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        with torch.cuda.device(device):  # what is asked is asked of the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
@@ -101,6 +102,8 @@ def fit(
     another model raises ValueError.
     """
     loop = _Loop(model, config, seed)
+    if state is not None and not 0 <= state.step <= config.steps:
+        raise ValueError(f"state is of step {state.step}, but only {config.steps} are to be made: start without it")
     step = loop.restore(state) if state is not None else 0
     model.train()
     log = _Log(config, step)
@@ -151,7 +154,7 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters.values() if p.grad is not None])
-        if not (torch.isfinite(loss.total) and torch.isfinite(norm)):
+        if not torch.isfinite(loss.total) & torch.isfinite(norm):  # one look: a GPU is waited for each time
             raise FloatingPointError(
                 f"loss {loss.total.item():.4g} or its gradient (norm {norm.item():.4g}) is not finite at step {step}: "
                 "resume from the last checkpoint with a lower learning_rate, set clip (for example 1.0), "

@@ -31,16 +31,13 @@ class TwoHot(nn.Module):
             raise ValueError(f"reward_limit must be above 0, not {limit}: it is the largest absolute reward")
         half = torch.linspace(0, torch.tensor(limit, dtype=torch.float64).log1p().item(), bins // 2 + 1)
         positive = half.double().expm1().float()
+        self.limit = float(positive[-1])
         # No state to save: the settings determine it.
         self.register_buffer("values", torch.cat((-positive.flip(0), positive[1:])), persistent=False)
 
     @property
     def bins(self) -> int:
         return len(self.values)
-
-    @property
-    def limit(self) -> float:
-        return float(self.values[-1])
 
     def prior(self) -> Tensor:
         """Logits f32[bins] to begin at: small rewards are likelier, lest far values rule the first expectations."""

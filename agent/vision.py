@@ -12,6 +12,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from .batch import Loss
+from .density.mixture import draw
 from .training import bf16_is_fast
 
 WIDTHS = (32, 64, 128, 256)  # channels of the four convolutions, kernel 4, stride 2, no padding
@@ -120,7 +121,7 @@ class ConvVAE(nn.Module):
         pictures = _unit(self._checked(frames))
         posterior = self._posterior(pictures)
         mean, std = posterior.loc, posterior.scale
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = draw(torch.randn, mean.shape, mean, generator)
         decoded = self.decode(mean + std * noise)
         if self.config.rarity:
             weights = rarity_weights(pictures, self.config.rarity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 from frmdn.agent.agent import Controller
 from frmdn.agent.dream import Dream, DreamState
 from frmdn.agent.memory import Memory
+from frmdn.agent.rows import map_rows
 from frmdn.agent.seeds import derive
 from frmdn.envs.dream import DreamSlots
 from frmdn.envs.spec import EnvSpec
@@ -21,6 +23,8 @@ from frmdn.rollouts.episodes.joined import LatentSource
 from frmdn.rollouts.job import StallRule
 from frmdn.rollouts.policy import ControllerPolicy
 from frmdn.rollouts.run import Runner
+
+from .batched import BatchedDreams
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,34 @@ def dream_runner(
     max_steps: int,
 ) -> Runner:
     """What a worker of a search in dreams builds for itself: as many slots in every worker, whatever their number."""
-    dreams = [
+    world = DreamSlots(spec, _dreams(memories, config), starts, config.slots, features=features, max_steps=max_steps)
+    squash: Callable[[Tensor], Tensor] = spec.action.squash
+    return Runner(world, ControllerPolicy(controller, squash, config.slots), stall=_stall(spec, config))
+
+
+def dream_batch(
+    device: torch.device,
+    spec: EnvSpec,
+    controller: Controller,
+    features: str,
+    memories: Sequence[Memory],
+    starts: Sequence[DreamState],
+    config: DreamConfig,
+    max_steps: int,
+) -> BatchedDreams:
+    """What takes the place of all workers of a search in dreams on a GPU: the same dreams as one batch."""
+    dreams = _dreams([copy.deepcopy(m).to(device) for m in memories], config)
+    begun = [map_rows(lambda tensor: tensor.to(device), start) for start in starts]
+    stall = _stall(spec, config)
+    return BatchedDreams(spec, controller, features, dreams, begun, max_steps=max_steps, stall=stall)
+
+
+def _dreams(memories: Sequence[Memory], config: DreamConfig) -> list[Dream]:
+    return [
         Dream(m, temperature=config.temperature, done_threshold=config.done_threshold, reward=config.reward)
         for m in memories
     ]
-    world = DreamSlots(spec, dreams, starts, config.slots, features=features, max_steps=max_steps)
-    squash: Callable[[Tensor], Tensor] = spec.action.squash
-    stall = StallRule(config.stall_steps, spec.idle_reward) if config.stall_steps else None
-    return Runner(world, ControllerPolicy(controller, squash, config.slots), stall=stall)
+
+
+def _stall(spec: EnvSpec, config: DreamConfig) -> StallRule | None:
+    return StallRule(config.stall_steps, spec.idle_reward) if config.stall_steps else None

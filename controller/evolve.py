@@ -116,10 +116,7 @@ def _line(
     steps = sum(int(returns.steps.sum()) for returns in played)
     line: dict[str, Any] = {
         "generation": evolution.generation,
-        "mean": float(values.mean()),
-        "best": float(values.max()),
-        "worst": float(values.min()),
-        "std": float(values.std()),
+        **_figures(values),
         "sigma": evolution.sigma,
         "episodes": sum(returns.steps.size for returns in played),
         "steps": steps,
@@ -129,3 +126,21 @@ def _line(
     if np.isfinite(validation):
         line["validation"] = validation
     return line
+
+
+def told(evolution: Evolution, sigmas: Sequence[float]) -> list[dict[str, Any]]:
+    """History lines out of the search itself, where those that were written are lost: without what only the players
+    knew (episodes, steps, seconds). `sigmas` has one for each generation, as `Evolution.resume` shows them."""
+    lines = []
+    for place, (values, sigma) in enumerate(zip(evolution.fitness, sigmas, strict=True)):
+        line = {"generation": place + 1, **_figures(values), "sigma": sigma}
+        if np.isfinite(evolution.validations[place]):
+            line["validation"] = evolution.validations[place]
+        lines.append(line)
+    return lines
+
+
+def _figures(values: np.ndarray) -> dict[str, float]:
+    """Of a generation's returns f64[P]."""
+    figures = {"mean": values.mean(), "best": values.max(), "worst": values.min(), "std": values.std()}
+    return {name: float(value) for name, value in figures.items()}

@@ -68,16 +68,17 @@ def principal(features: np.ndarray, components: int, outputs: int) -> Subspace:
 def seen(agent: Agent, latents: LatentSource, indices: Sequence[int]) -> np.ndarray:
     """What a controller of `agent` would have seen before each step of the stored episodes, f32[n,F]."""
     episodes = [latents.read(index) for index in list(indices)[:EPISODES]]
-    lengths = torch.tensor([episode.steps for episode in episodes])
-    z = _padded([episode.mean[:-1] for episode in episodes])  # [B,T,Z]
-    actions = _padded([episode.actions for episode in episodes])
-    memory = None if agent.memory is None else agent.memory.initial(len(episodes))
+    device = next(agent.vision.parameters()).device
+    lengths = torch.tensor([episode.steps for episode in episodes], device=device)
+    z = _padded([episode.mean[:-1] for episode in episodes]).to(device)  # [B,T,Z]
+    actions = _padded([episode.actions for episode in episodes]).to(device)
+    memory = None if agent.memory is None else agent.memory.initial(len(episodes), device=device)
     rows = []
     for t in range(z.shape[1]):
         rows.append(select_features(agent.config.features, z[:, t], memory)[t < lengths])
         if agent.memory is not None and memory is not None:
             memory = agent.memory.step(z[:, t], actions[:, t], memory)
-    return torch.cat(rows).numpy()
+    return torch.cat(rows).cpu().numpy()
 
 
 def _padded(parts: Sequence[np.ndarray]) -> torch.Tensor:

@@ -51,7 +51,8 @@ class DreamSlots(Slots):
 
     Args:
         real: the world that the dream is of.
-        dream: the transition, on the CPU; or several, an ensemble: each episode is dreamt by one of them.
+        dream: the transition, on the device of the starts; or several, an ensemble: each episode is dreamt by one of
+            them.
         starts: N states to begin at, for each dream the same N; the memory of each is that of what came before it.
         slots: S, episodes at once; some hundreds keep the processor busy.
         features: what the controller sees; a dream of a Markov world has "z" only.
@@ -89,7 +90,8 @@ class DreamSlots(Slots):
         if len({begin.z.shape for begin in self.starts}) > 1:
             raise ValueError("every dream needs the same starts, each with its own memory of what came before them")
         self.features = features
-        rows = torch.zeros(slots, dtype=torch.int64)
+        self.device = self.starts[0].z.device  # random numbers are drawn on the CPU: the same everywhere
+        rows = torch.zeros(slots, dtype=torch.int64, device=self.device)
         self._state: DreamState = map_rows(lambda tensor: tensor[rows].clone(), self.starts[0])
         self._seen = self._state.memory  # what the first dream's memory knows
         if len(self.dreams) > 1:
@@ -101,7 +103,7 @@ class DreamSlots(Slots):
         like = self._state.z
         self._uniform = torch.zeros((slots, CHUNK, 2), dtype=like.dtype)
         self._normal = torch.zeros((slots, CHUNK, self.dream.noise), dtype=like.dtype)
-        self._actions = torch.zeros((slots, self.spec.action.size), dtype=like.dtype)
+        self._actions = torch.zeros((slots, self.spec.action.size), dtype=like.dtype, device=self.device)
         self._block = min(block, slots)
 
     @property
@@ -118,14 +120,15 @@ class DreamSlots(Slots):
         put_rows(self._seen, slot, self.starts[0].memory, row)
         self._sources[slot] = generator(seed, "dream", "noise")
         self._t[slot], self._who[slot], self._alive[slot] = 0, who, True
-        return self._shown(slice(slot, slot + 1))[0].numpy().astype(np.float32)
+        return self._shown(slice(slot, slot + 1))[0].cpu().numpy().astype(np.float32)
 
     def step(self, slots: NDArray[np.int64], actions: Vectors) -> Step:
-        """One transition of the named slots (distinct, i64[n]) with action vectors f32[n,A]."""
+        """One transition of the named slots (distinct, i64[n]) with action vectors f32[n,A], as reality plays them."""
         slots, actions = np.asarray(slots, np.int64), np.asarray(actions, np.float32)
         self._check_step(slots, actions)
+        actions = self.spec.action.played(actions)
         self._draw(slots)
-        self._actions[torch.from_numpy(slots)] = torch.as_tensor(actions, dtype=self._actions.dtype)
+        self._actions[self._rows(slots)] = torch.as_tensor(actions, dtype=self._actions.dtype, device=self.device)
         rewards, done = np.zeros(self.slots, np.float32), np.zeros(self.slots, bool)
         for who, dream in enumerate(self.dreams):
             mine = slots if len(self.dreams) == 1 else slots[self._who[slots] == who]
@@ -136,7 +139,7 @@ class DreamSlots(Slots):
         terminated = done[slots]
         truncated = ~terminated & (self._t[slots] >= self.spec.max_steps)
         self._alive[slots] = ~(terminated | truncated)
-        shown = self._shown(torch.from_numpy(slots)).numpy().astype(np.float32, copy=False)
+        shown = self._shown(self._rows(slots)).cpu().numpy().astype(np.float32, copy=False)
         return Step(shown, rewards[slots], terminated, truncated)
 
     def latents(self) -> Tensor:
@@ -147,10 +150,13 @@ class DreamSlots(Slots):
     def ends(self) -> Tensor:
         """The chance that its dreamer saw for the last transition of each slot to be the end, f[S]."""
         chances = [torch.sigmoid(dream.memory.predict(self._state.memory.h).done_logit) for dream in self.dreams]
-        return torch.stack(chances)[torch.from_numpy(self._who), torch.arange(self.slots)]
+        return torch.stack(chances)[self._rows(self._who), torch.arange(self.slots, device=self.device)]
 
     def close(self) -> None:
         self._alive[:] = False
+
+    def _rows(self, slots: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(slots).to(self.device)
 
     def _shown(self, rows: Any) -> Tensor:
         memory = None if self.features == "z" else map_rows(lambda tensor: tensor[rows], self._seen)
@@ -165,16 +171,16 @@ class DreamSlots(Slots):
     def _advance(self, dream: Dream, slots: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Dream one transition of at most a block of slots: rewards and ends [n]. Idle rows repeat the first one."""
         n = len(slots)
-        rows = torch.from_numpy(np.concatenate([slots, np.repeat(slots[:1], self._block - n)]))
-        at = torch.from_numpy(self._t % CHUNK)[rows]
-        noise = Noise(self._uniform[rows, at], self._normal[rows, at])
+        drawn = torch.from_numpy(np.concatenate([slots, np.repeat(slots[:1], self._block - n)]))
+        at, rows = torch.from_numpy(self._t % CHUNK)[drawn], drawn.to(self.device)
+        noise = Noise(self._uniform[drawn, at].to(self.device), self._normal[drawn, at].to(self.device))
         before, actions = map_rows(lambda tensor: tensor[rows], self._state), self._actions[rows]
         state, reward, done = dream.step(before, actions, noise=noise)
         put_rows(self._state, rows[:n], state, slice(0, n))
         if len(self.dreams) > 1:
             seen = state.memory if dream is self.dream else self._watch(before.z, actions, rows)
             put_rows(self._seen, rows[:n], seen, slice(0, n))
-        return reward[:n].numpy(), done[:n].numpy()
+        return reward[:n].cpu().numpy(), done[:n].cpu().numpy()
 
     @torch.no_grad()
     def _watch(self, z: Tensor, actions: Tensor, rows: Tensor) -> Any:
@@ -185,7 +191,8 @@ class DreamSlots(Slots):
 class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
     """Dreams as a Gymnasium vector environment, for any library that takes one.
 
-    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world. An episode that
+    Observations are the features that a controller sees, f32[n,F]; actions are those of the real world, and clipped or
+    refused as there. An episode that
     is over begins anew in the next step, whose action is ignored (`AutoresetMode.NEXT_STEP`, Gymnasium's default); or,
     with `AutoresetMode.SAME_STEP`, at once, and its last observation stands in `infos["final_obs"]`.
 
@@ -217,7 +224,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
                 f"autoreset must be NEXT_STEP or SAME_STEP, not {autoreset}: dreams begin anew by themselves"
             )
         self.autoreset = autoreset
-        self.world, self.decode, self._seed = slots, decode, seed
+        self.world, self.decode = slots, decode
         self.num_envs = slots.slots
         self.render_mode = None if decode is None else "rgb_array"
         self.metadata = {"autoreset_mode": autoreset, "render_modes": ["rgb_array"]}
@@ -225,32 +232,52 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         self.single_action_space = action_space(slots.spec.action)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._roots = [(seed, slot) for slot in range(self.num_envs)]  # of each dream's random numbers
         self._episodes = np.zeros(self.num_envs, np.int64)
         self._over = np.zeros(self.num_envs, bool)
+        self._shown = np.zeros(self.observation_space.shape, np.float32)
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin all dreams: one seed for all, or a list with one of each (Gymnasium's convention)."""
-        if isinstance(seed, list):
-            raise ValueError("seed must be one number: every dream derives its own from it")
-        if seed is not None:
-            self._seed = seed
-            self._episodes[:] = 0
-        self._over[:] = False
-        return np.stack([self._begin(slot) for slot in range(self.num_envs)]), {}
+        """Begin dreams anew: their features f32[n,F], and no info.
+
+        seed: one number, from which every dream derives its own, or a list with one of each dream: dream i is then the
+        first one of an environment with that seed, whatever stands beside it. None, also in a list, goes on with other
+        episodes of the seed before.
+        options: {"reset_mask": bool[n]} begins those dreams alone; the others go on, and their features are as before.
+
+        ValueError: a list or a mask of another length.
+        """
+        mask = self._mask(options)
+        if isinstance(seed, list | tuple | np.ndarray):
+            if len(seed) != self.num_envs:
+                raise ValueError(f"seed must be one number, or one of each of the {self.num_envs} dreams, not {seed}")
+            roots = [None if each is None else (int(each), 0) for each in seed]
+        else:
+            roots = [None if seed is None else (int(seed), slot) for slot in range(self.num_envs)]
+        for slot in np.flatnonzero(mask).tolist():
+            root = roots[slot]
+            if root is not None:
+                self._roots[slot], self._episodes[slot] = root, 0
+            self._shown[slot] = self._begin(slot)
+        self._over[mask] = False
+        return self._shown.copy(), {}
 
     def step(
         self, actions: Any
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """One transition of every dream; under NEXT_STEP those that were over begin anew instead, with reward 0."""
+        actions = np.asarray(actions)
+        if actions.shape[:1] != (self.num_envs,):
+            raise ValueError(f"{self.num_envs} dreams take as many actions, not an array of shape {actions.shape}")
         going, again = np.flatnonzero(~self._over), np.flatnonzero(self._over)
         observations = np.zeros((self.num_envs, self.world.spec.vector), np.float32)
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         if len(going):
             codec = self.world.spec.action
-            vectors = np.stack([codec.from_env(action) for action in np.asarray(actions)[going]])
+            vectors = np.stack([codec.from_env(actions[slot]) for slot in going.tolist()])
             step = self.world.step(going, vectors)
             observations[going], rewards[going] = step.frames, step.rewards
             terminated[going], truncated[going] = step.terminated, step.truncated
@@ -258,6 +285,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
             observations[slot] = self._begin(slot)
         self._over = terminated | truncated
         infos = self._begin_at_once(observations) if self.autoreset is AutoresetMode.SAME_STEP else {}
+        self._shown[:] = observations
         return observations, rewards, terminated, truncated, infos
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -266,7 +294,7 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
             return None
         with torch.inference_mode():
             pictures = self.decode(self.world.latents()).mul(255).round().clamp(0, 255).to(torch.uint8)
-        return tuple(pictures.numpy())
+        return tuple(pictures.cpu().numpy())
 
     def close_extras(self, **_: Any) -> None:
         self.world.close()
@@ -280,8 +308,18 @@ class DreamEnv(gymnasium.vector.VectorEnv[NDArray[np.float32], Any, Any]):
         self._over[:] = False
         return {"final_obs": last, "_final_obs": over} if over.any() else {}
 
+    def _mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
+        """Which dreams a reset begins anew, bool[n]."""
+        mask = (options or {}).get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, bool)
+        if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"reset_mask must be a NumPy array of {self.num_envs} bools, one of them true, not {mask}")
+        return mask
+
     def _begin(self, slot: int) -> NDArray[np.float32]:
-        seed = derive(self._seed, "dream", slot, int(self._episodes[slot])) % SEEDS
+        seed, number = self._roots[slot]
+        seed = derive(seed, "dream", number, int(self._episodes[slot])) % SEEDS
         self._episodes[slot] += 1
         return self.world.start(slot, seed)
 

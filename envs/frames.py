@@ -1,14 +1,11 @@
-"""From a world's own picture to the frame that the Vision sees: crop, resize, and repeat actions in between."""
+"""From a world's own picture to the frame that the Vision sees: crop and resize. Without Gymnasium."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
-import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
@@ -16,20 +13,39 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FramePipe:
-    """Pictures u8[H0,W0], u8[H0,W0,1] or u8[H0,W0,3] to frames u8[S,S,C]: keep some rows, then average pixel areas."""
+    """Pictures u8[H0,W0], u8[H0,W0,1] or u8[H0,W0,3] to frames u8[S,S,C]: keep some rows, then average pixel areas.
+
+    A picture of another height than the world's own is cut at the same parts of it. ValueError: `rows` is no range of
+    the picture.
+    """
 
     size: int = 64  # S, pixels
     channels: int = 3  # C, as many as the picture has: 1 or 3
     rows: tuple[int, int] | None = None  # first row and the row after the last one; None keeps all
+    height: int | None = None  # of the world's own picture, in which `rows` count; None: of whatever picture comes
+
+    def __post_init__(self) -> None:
+        if self.rows is None:
+            return
+        if len(self.rows) != 2 or not 0 <= self.rows[0] < self.rows[1] <= (self.height or self.rows[1]):
+            within = f" of a picture of {self.height}" if self.height else ""
+            raise ValueError(f"rows must be a first row and the row after the last one{within}, not {self.rows}")
 
     def __call__(self, picture: Frames) -> Frames:
-        """One frame u8[S,S,C] of its own memory, never a view of the world's screen."""
+        """One frame u8[S,S,C] of its own memory, never a view of the world's screen.
+
+        ValueError: the picture has another type, other axes or another number of channels, or no rows are left of it.
+        """
         return self.into(picture, np.empty((self.size, self.size, self.channels), np.uint8))
 
     def into(self, picture: Frames, out: Frames) -> Frames:
         """As a call, but written into `out` u8[S,S,C], for instance a row of a batch."""
         if self.rows is not None:
-            picture = picture[self.rows[0] : self.rows[1]]
+            first, last = self._cut(len(picture))
+            picture = picture[first:last]
+        if picture.dtype != np.uint8 or picture.shape[2:] not in self._depths or picture.ndim < 2 or not picture.size:
+            # OpenCV would leave `out` as it is, and write somewhere else.
+            raise ValueError(f"a picture must be uint8 of shape {self._wanted}, not {picture.dtype}{picture.shape}")
         if picture.shape[:2] == (self.size, self.size):
             out[...] = picture.reshape(out.shape)
         elif self.channels == 1:  # OpenCV drops a last axis of one
@@ -40,72 +56,28 @@ class FramePipe:
             cv2.resize(picture, (self.size, self.size), dst=out, interpolation=cv2.INTER_AREA)
         return out
 
+    def _cut(self, height: int) -> tuple[int, int]:
+        """The rows that a picture of this height keeps, at least one."""
+        assert self.rows is not None
+        own = self.height or height
+        if height == own and self.rows[1] <= height:
+            return self.rows
+        first, last = (round(row * height / own) for row in self.rows)
+        if first >= min(last, height):
+            raise ValueError(f"a picture of {height} rows is too low to keep rows {first} to {last}: give a larger one")
+        return first, last
+
+    @property
+    def _depths(self) -> tuple[tuple[int, ...], ...]:
+        return ((), (1,)) if self.channels == 1 else ((self.channels,),)
+
+    @property
+    def _wanted(self) -> str:
+        return "(H, W) or (H, W, 1)" if self.channels == 1 else f"(H, W, {self.channels})"
+
     def batch(self, pictures: Frames) -> Frames:
         """Pictures u8[B,H0,W0(,C)] to frames u8[B,S,S,C]."""
         out = np.empty((len(pictures), self.size, self.size, self.channels), np.uint8)
         for picture, row in zip(pictures, out, strict=True):
             self.into(picture, row)
         return out
-
-
-class FrameEnv(gymnasium.Env[Frames, Any]):
-    """A Gymnasium environment whose observation is our frame u8[S,S,C]; actions stay those of the inner environment.
-
-    One step applies the action `repeat` times (fewer when the episode ends) and adds up the rewards. With the chance
-    `sticky` it applies the action of the step before instead, which the episode's seed decides. With `pool` the frame
-    is the brighter of the last two pictures of a step, pixel by pixel: a flicker in every second one does not hide.
-    A first reset without a seed uses `seed`; later ones go on from there, as Gymnasium does.
-    Not a gymnasium.Wrapper, because it is what an `EnvSpec` calls the environment: Gymnasium's checker and people who
-    ask for `unwrapped` must meet the frames.
-    """
-
-    def __init__(
-        self,
-        inner: gymnasium.Env[Any, Any],
-        pipe: FramePipe,
-        *,
-        repeat: int = 1,
-        sticky: float = 0.0,
-        pool: bool = False,
-        seed: int = 0,
-        spec: GymnasiumSpec | None = None,
-    ) -> None:
-        self.inner, self.pipe, self.repeat = inner, pipe, repeat
-        self.sticky, self.pool = sticky, pool
-        self.spec = spec
-        self.metadata = inner.metadata
-        self.render_mode = inner.render_mode
-        self.action_space = inner.action_space
-        self.observation_space = gymnasium.spaces.Box(0, 255, (pipe.size, pipe.size, pipe.channels), np.uint8)
-        self._first_seed: int | None = seed
-        self._last: Any = None  # the action of the step before
-        self._picture: Frames | None = None  # the last picture
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Frames, dict[str, Any]]:
-        seed = self._first_seed if seed is None else seed
-        self._first_seed = None
-        super().reset(seed=seed)
-        picture, info = self.inner.reset(seed=seed, options=options)
-        self._last, self._picture = None, picture
-        return self.pipe(picture), info
-
-    def step(self, action: Any) -> tuple[Frames, float, bool, bool, dict[str, Any]]:
-        total, terminated, truncated = 0.0, False, False
-        if self.sticky and self._last is not None and self.np_random.random() < self.sticky:
-            action = self._last
-        self._last = action
-        for _ in range(self.repeat):
-            before = self._picture
-            picture, reward, terminated, truncated, info = self.inner.step(action)
-            self._picture = picture
-            total += float(reward)
-            if terminated or truncated:
-                break
-        shown = np.maximum(picture, before) if self.pool and before is not None else picture
-        return self.pipe(shown), total, bool(terminated), bool(truncated), info
-
-    def render(self) -> Any:
-        return self.inner.render()
-
-    def close(self) -> None:
-        self.inner.close()

@@ -1,4 +1,7 @@
-"""What a world is to the rest of the program: its frames, its actions, its limits, and how to make one."""
+"""What a world is to the rest of the program: its frames, its actions, its limits, and how to make one.
+
+Gymnasium is imported when a world is made or its spaces are read, and not before: who only acts does not need it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .frames import FrameEnv, FramePipe
+from .frames import FramePipe
 from .measure import Measure
 from .options import WorldConfig
+
+if TYPE_CHECKING:
+    import gymnasium
 
 Vectors = NDArray[np.float32]
 DEFAULT_MAX_STEPS = 1000  # for a world that sets no limit of its own
@@ -28,6 +32,7 @@ class ActionCodec:
     """Between the real vectors that controllers and memories handle and the actions that a world takes.
 
     Box: the vector f32[A] is the action. Discrete: the vector is the one-hot f32[n] of the action, A = n.
+    A box of no numbers, A = 0, is a world in which nobody acts: one that was only watched.
 
     >>> codec = frmdn.get_spec("CarRacing-v3").action
     >>> codec.squash(torch.zeros(3)).tolist()  # raw numbers of a controller -> steer, gas, brake
@@ -51,7 +56,7 @@ class ActionCodec:
             if self.n < 1 or self.low or self.high or self.rest:
                 raise ValueError(f"a discrete codec needs n >= 1 and no low, high or rest, not {self}")
             return
-        if self.kind != "box" or not 0 < len(self.low) == len(self.high) == len(self.rest):
+        if self.kind != "box" or not len(self.low) == len(self.high) == len(self.rest):
             raise ValueError(f"a box codec needs low, high and rest of one length, not {self}")
         for low, rest, high in zip(self.low, self.rest, self.high, strict=True):
             if not (math.isfinite(low) and math.isfinite(high) and low <= rest <= high and low < high):
@@ -62,6 +67,8 @@ class ActionCodec:
     @classmethod
     def from_space(cls, space: gymnasium.Space[Any], rest: tuple[float, ...] | None = None) -> ActionCodec:
         """The codec of a bounded 1-D float Box (rest: by default its middle) or of a Discrete space."""
+        import gymnasium
+
         if isinstance(space, gymnasium.spaces.Discrete):
             return cls("discrete", n=int(space.n), start=int(space.start))
         if not isinstance(space, gymnasium.spaces.Box):
@@ -69,7 +76,7 @@ class ActionCodec:
         if len(space.shape) != 1 or not np.issubdtype(space.dtype, np.floating):
             raise ValueError(f"action space {space} is not supported: a Box must be 1-D and of floats")
         if not np.isfinite([space.low, space.high]).all():
-            raise ValueError(f"action space {space} has infinite bounds: wrap it in gymnasium's RescaleAction first")
+            raise ValueError(f"action space {space} has infinite bounds: say how far to go with WorldConfig(bound=)")
         low, high = space.low.tolist(), space.high.tolist()
         middle = tuple((a + b) / 2 for a, b in zip(low, high, strict=True))
         return cls("box", tuple(low), tuple(high), middle if rest is None else rest)
@@ -87,8 +94,12 @@ class ActionCodec:
         """
         if raw.isnan().any():
             raise ValueError("a controller gave NaN as action: its parameters or its features hold NaN")
+        return self.squash_unchecked(raw)
+
+    def squash_unchecked(self, raw: Tensor) -> Tensor:
+        """The same without a look at the numbers, for which a GPU would have to be waited for."""
         if self.kind == "discrete":
-            return torch.nn.functional.one_hot(raw.argmax(-1), self.n).to(raw.dtype)
+            return torch.zeros_like(raw).scatter_(-1, raw.argmax(-1, keepdim=True), 1.0)
         low, high, rest, reach = _bounds(self, raw.device, raw.dtype)
         return torch.addcmul(rest, reach, raw.tanh()).clamp(low, high)
 
@@ -99,6 +110,15 @@ class ActionCodec:
 
     def to_env_batch(self, vectors: Vectors) -> NDArray[Any]:
         """Action vectors f32[P,A] to f32[P,A] clipped to the bounds, or to i64[P]. ValueError names rows with NaN."""
+        played = self.played(vectors)
+        return played.argmax(1) + self.start if self.kind == "discrete" else played
+
+    def played(self, vectors: Vectors) -> Vectors:
+        """What the world plays of action vectors f32[P,A], f32[P,A]: in reality and in dreams.
+
+        Box: clipped to the bounds. Discrete: the one-hot of the largest number. ValueError: another shape, or NaN, with
+        the rows that have it.
+        """
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.size:
             raise ValueError(f"actions have shape {vectors.shape}, but this world takes vectors of {self.size} numbers")
@@ -106,20 +126,28 @@ class ActionCodec:
         if len(bad):
             raise ValueError(f"actions hold NaN in rows {bad.tolist()}")
         if self.kind == "discrete":
-            return vectors.argmax(1) + self.start
+            return np.eye(self.n, dtype=np.float32)[vectors.argmax(1)]
         return np.clip(vectors, np.array(self.low, np.float32), np.array(self.high, np.float32))
 
+    def play(self, actions: Tensor) -> Tensor:
+        """As `played`, of a tensor f32[P,A] on any device; what a `Dream` takes as `actions`."""
+        return torch.as_tensor(self.played(actions.detach().cpu().numpy())).to(actions)
+
     def from_env(self, action: Any) -> Vectors:
-        """The action vector f32[A] of one action of the world. ValueError: it is none of the world's actions."""
+        """The action vector f32[A] that is played for one action of the world: clipped to the bounds of a Box.
+
+        ValueError: it is none of the world's actions, such as 0.9 or -1 of a Discrete one, or has NaN.
+        """
         if self.kind == "discrete":
-            index = int(action) - self.start
-            if not 0 <= index < self.n:
+            number = np.asarray(action)
+            index = number.item() - self.start if number.size == 1 and number.dtype.kind in "biuf" else math.nan
+            if index not in range(self.n):
                 raise ValueError(f"action {action} is none of this world's: {self.start} to {self.start + self.n - 1}")
-            return np.eye(self.n, dtype=np.float32)[index]
+            return np.eye(self.n, dtype=np.float32)[int(index)]
         vector = np.array(action, np.float32)
         if vector.size != self.size:
             raise ValueError(f"action {action} has {vector.size} numbers, but this world takes {self.size}")
-        return vector.reshape(self.size)
+        return self.played(vector.reshape(1, self.size))[0]
 
     def sample(self, rng: np.random.Generator, n: int) -> Vectors:
         """Action vectors f32[n,A], uniform in the box, or one-hot of uniformly drawn actions."""
@@ -153,6 +181,7 @@ class EnvSpec:
     frame_size: int = 64
     channels: int = 3
     rows: tuple[int, int] | None = None  # rows of the picture that become the frame; None: all
+    height: int | None = None  # of the world's own picture, in which `rows` count; needed where others may come
     max_steps: int = DEFAULT_MAX_STEPS  # transitions (each of `repeat` steps of the world) before truncation
     repeat: int = 1
     idle_reward: float | None = None  # reward of a transition in which nothing is achieved, where that is a constant
@@ -177,7 +206,7 @@ class EnvSpec:
 
     @property
     def pipe(self) -> FramePipe:
-        return FramePipe(self.frame_size, self.channels, self.rows)
+        return FramePipe(self.frame_size, self.channels, self.rows, self.height)
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -192,7 +221,13 @@ class EnvSpec:
         """A Gymnasium environment with our frames; its first reset without a seed uses `seed`. Or one with vectors."""
         inner = self.build(max_episode_steps=self.max_steps * self.repeat, render_mode=render_mode)
         if self.vector:
-            return inner
+            from .adapters.returned import Checked
+
+            return Checked(inner, self.id, self.frame_shape)
+        from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
+
+        from .framed import FrameEnv
+
         card = GymnasiumSpec(self.id, entry_point=self.make, order_enforce=False, disable_env_checker=True)
         sticky, pool = self.world.sticky, self.world.pool
         return FrameEnv(inner, self.pipe, repeat=self.repeat, sticky=sticky, pool=pool, seed=seed, spec=card)
@@ -200,4 +235,6 @@ class EnvSpec:
 
 def build_gymnasium(id: str, *, max_episode_steps: int, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     """gymnasium.make without the checker, which costs time in every step."""
+    import gymnasium
+
     return gymnasium.make(id, render_mode=render_mode, max_episode_steps=max_episode_steps, disable_env_checker=True)

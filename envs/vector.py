@@ -62,7 +62,10 @@ class GymnasiumSlots(Slots):
 
     def picture(self, slot: int) -> Frames | None:
         """The world's own picture u8[H0,W0,3] of the episode in this slot; None where it draws none."""
-        drawn = self._envs[slot].render()
+        try:
+            drawn = self._envs[slot].render()
+        except NotImplementedError:  # Gymnasium's own answer for environments that have no such method
+            return None
         return drawn if isinstance(drawn, np.ndarray) else None
 
     def close(self) -> None:

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from .agent.dream import Dream, DreamState
     from .agent.memory import Memory, MemoryConfig
     from .agent.vision import ConvVAE, VisionConfig
+    from .controller.agent import make_agent
     from .controller.evaluate import EvaluationReport
     from .controller.evolution import SearchConfig
     from .controller.linear import LinearController
+    from .envs.adapters.stable_baselines import stable_baselines
     from .envs.catalogue import get_spec
     from .envs.dream import DreamEnv, DreamSlots
     from .envs.errors import MissingExtra
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from .pipeline.front.playing import collect, evaluate
     from .pipeline.front.run import Run, open
     from .pipeline.front.search import Evolved, evolve
-    from .pipeline.session import make_agent
+    from .pipeline.trained.file import load
     from .rollouts.episodes.episode import Episode
     from .rollouts.episodes.store import EpisodeStore
 
@@ -73,10 +75,12 @@ __all__ = [
     "evolve",
     "frmdn",
     "get_spec",
+    "load",
     "make_agent",
     "mdn",
     "open",
     "rmdn",
+    "stable_baselines",
 ]
 
 # Where each public name lives. `density` is a module itself.
@@ -86,9 +90,11 @@ _HOMES = {
     "agent.dream": ("Dream", "DreamState"),
     "agent.memory": ("Memory", "MemoryConfig"),
     "agent.vision": ("ConvVAE", "VisionConfig"),
+    "controller.agent": ("make_agent",),
     "controller.evaluate": ("EvaluationReport",),
     "controller.evolution": ("SearchConfig",),
     "controller.linear": ("LinearController",),
+    "envs.adapters.stable_baselines": ("stable_baselines",),
     "envs.catalogue": ("get_spec",),
     "envs.dream": ("DreamEnv", "DreamSlots"),
     "envs.errors": ("MissingExtra",),
@@ -98,7 +104,7 @@ _HOMES = {
     "pipeline.front.playing": ("collect", "evaluate"),
     "pipeline.front.run": ("Run", "open"),
     "pipeline.front.search": ("Evolved", "evolve"),
-    "pipeline.session": ("make_agent",),
+    "pipeline.trained.file": ("load",),
     "rollouts.episodes.episode": ("Episode",),
     "rollouts.episodes.store": ("EpisodeStore",),
 }

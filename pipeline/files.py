@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+from .disk import NO_LINK, named
 
 STAGING = ".tmp"  # suffix of a file that is being written
+REMEDY = "delete it, or restore it from a copy"
+LARGEST = 1e15  # of a number in a record: seconds, units and steps are smaller
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write so that whoever reads `path` finds the old content or the new, also after a power cut."""
+    """Write so that whoever reads `path` finds the old content or the new, also after a power cut.
+
+    A link of either name is replaced, never written through.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(path.name + STAGING)
-    with staging.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    staging.replace(path)
+    with named(path):
+        staging.unlink(missing_ok=True)
+        try:
+            with staging.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staging.replace(path)
+        except BaseException:
+            staging.unlink(missing_ok=True)  # on a full disk it takes the room that the next try needs
+            raise
+
+
+def append_text(path: Path, text: str, lasting: bool = True) -> None:
+    """Append all of a text or nothing of it, through no link; `lasting`: also through a power cut."""
+    with named(path), open(path, "ab", opener=_unlinked) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            file.write(text.encode("utf-8", "replace"))
+            file.flush()
+            if lasting:
+                os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _unlinked(path: str, flags: int) -> int:
+    return os.open(path, flags | NO_LINK, 0o644)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -27,52 +58,94 @@ def write_json(path: Path, value: object) -> None:
     write_bytes(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     """Read a JSON object; raises ValueError naming the file where it is none."""
     try:
-        value = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it, or restore it from a copy") from None
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply: {remedy}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): {remedy}") from None
     if not isinstance(value, dict):
-        raise ValueError(f"{path} must hold a JSON object, not a {type(value).__name__}: delete it, or restore it")
+        raise ValueError(f"{path} must hold a JSON object, not a {type(value).__name__}: {remedy}")
     return value
+
+
+def read_record(path: Path, shape: Mapping[str, type], remedy: str = REMEDY) -> dict[str, Any]:
+    """A JSON object that has these keys, each of its type; `float` takes whole numbers too, `object` takes all.
+
+    Raises ValueError naming the file and the key.
+    """
+    record = read_json(path, remedy)
+    for key, kind in shape.items():
+        if key not in record:
+            raise ValueError(f"{path} has no {key}: {remedy}")
+        if not _is(record[key], kind):
+            raise ValueError(f"{path}: {key} must be of type {kind.__name__}, not {record[key]!r:.40}: {remedy}")
+    return record
+
+
+def _is(value: object, kind: type) -> bool:
+    if kind not in (int, float):
+        return isinstance(value, kind)
+    if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+        return False
+    return -LARGEST < value < LARGEST
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
 
 
 class History:
     """A file of JSON lines, one per logged step, that can be cut back to a checkpoint.
 
     Resuming replays the units after the checkpoint, so their lines must go first: otherwise they would stand twice.
+
+    Args:
+        path: its folder is made where it does not exist.
+        key: what numbers the lines.
+        numbers: what else a line must have; with any named, all that it has must be numbers.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key = path, key
+    def __init__(self, path: Path, key: str, numbers: Sequence[str] = ()) -> None:
+        self.path, self.key, self.numbers = path, key, numbers
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(dict(record)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_text(self.path, json.dumps(dict(record)) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines, see `read_history`."""
-        return read_history(self.path)
+        return read_history(self.path, (self.key, *self.numbers), all_numbers=bool(self.numbers))
 
     def cut(self, last: int) -> list[dict[str, Any]]:
         """Keep the lines whose key is at most `last`, and return them."""
         kept = [record for record in self.read() if record[self.key] <= last]
-        write_bytes(self.path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        self.write(kept)
         return kept
 
+    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Other lines in place of those that are there."""
+        write_bytes(self.path, "".join(json.dumps(dict(record)) + "\n" for record in records).encode())
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of a history file, without a last one that a kill cut short; empty where there is no file."""
+
+def read_history(path: Path, numbers: Sequence[str] = (), all_numbers: bool = False) -> list[dict[str, Any]]:
+    """The lines of a history file; empty where there is no file.
+
+    It ends before the first line that is no JSON object, lacks one of `numbers`, or has anything else than numbers
+    where `all_numbers` says so: a kill cuts the last one short, and
+    what is behind a damaged one cannot be trusted. Whoever goes on writes those lines again.
+    """
     lines: list[dict[str, Any]] = []
-    for text in path.read_text().splitlines() if path.exists() else ():
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
         try:
             line = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             break
-        if isinstance(line, dict):
-            lines.append(line)
+        if not isinstance(line, dict) or not all(_is(line.get(name), float) for name in numbers):
+            break
+        if all_numbers and not all(_is(value, float) for value in line.values()):
+            break
+        lines.append(line)
     return lines

@@ -13,13 +13,14 @@ from frmdn.agent.vision import VisionConfig
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.controller.evolution import SearchConfig
 from frmdn.envs.catalogue import get_spec
+from frmdn.envs.recorded import Recording
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import CollectConfig
 
 from .config import EvaluateConfig, FrameData, RoundsConfig, RunConfig, SequenceData
 
 Settings = dict[str, dict[str, Any]]
-DOOM = "VizdoomTakeCover-v1"
+CAR, DOOM = "CarRacing-v3", "VizdoomTakeCover-v1"
 
 # What both quick presets train their vision with.
 QUICK_VISION: Settings = {
@@ -140,6 +141,10 @@ PRESETS: dict[str, Settings] = {
     },
 }
 
+# Of any other world nobody knows how long its rewards may keep one waiting, or what waiting is worth: to end episodes
+# early would favour whoever is ended before it is punished.
+PATIENT: Settings = {"search": {"stall_steps": None}, "dream": {"stall_steps": None}}
+
 # What a world needs otherwise: start of its id -> preset ("*": every one) -> settings that replace those above.
 WORLDS: dict[str, dict[str, Settings]] = {
     DOOM: {
@@ -212,8 +217,11 @@ WORLDS: dict[str, dict[str, Settings]] = {
 }
 
 
-def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
-    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones."""
+def preset(name: str, spec: EnvSpec, seed: int = 0, recording: Recording | None = None) -> RunConfig:
+    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones.
+
+    With a `recording` nothing is collected: how many episodes there are is known once they are stored.
+    """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -225,7 +233,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
     return RunConfig(
         env=spec.id,
         seed=seed,
-        collect=CollectConfig(**table["collect"]),
+        collect=CollectConfig(1, "recorded") if recording else CollectConfig(**table["collect"]),
         vision=vision,
         vision_fit=FitConfig(**table["vision_fit"]),
         vision_data=FrameData(**table["vision_data"]),
@@ -238,12 +246,13 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         dream=DreamConfig(**table.get("dream", {})),
         rounds=RoundsConfig(**table.get("rounds", {})),
         world=spec.world,
+        recording=recording,
     )
 
 
 def _table(name: str, id: str) -> Settings:
-    """The settings of a preset with what the world of this id replaces in them."""
-    layers = [PRESETS[name]]
+    """The settings of a preset, with the patience of other worlds than CarRacing, and what their own entry replaces."""
+    layers = [PRESETS[name]] + ([] if id == CAR else [PATIENT])
     for start, own in WORLDS.items():
         if id.startswith(start):
             layers += [own[key] for key in ("*", name) if key in own]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+from .files import append_text
 
 EVERY = 15.0  # seconds between plain lines
 
@@ -19,14 +23,13 @@ class Progress:
         self.log, self.stream, self.every = log, stream or sys.stderr, every
 
     def line(self, text: str) -> None:
-        print(text, file=self.stream, flush=True)
-        self.note(text)
+        print(plain(text), file=self.stream, flush=True)
+        self.note(plain(text))
 
     def note(self, text: str) -> None:
         """Into the log only."""
         if self.log is not None:
-            with self.log.open("a") as file:
-                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            append_text(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n", lasting=False)
 
     @contextmanager
     def task(self, name: str, unit: str) -> Iterator[Task]:
@@ -43,6 +46,21 @@ class Progress:
         self.line(title)
         for row in (columns, *rows):
             self.line("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def noted(progress: Progress) -> Iterator[None]:
+    """What fails inside leaves its traceback in the log, and knows where that is: people are told in one line."""
+    try:
+        yield
+    except Exception as error:
+        if progress.log is not None and not hasattr(error, "log"):
+            try:
+                progress.note("failed:\n" + "".join(traceback.format_exception(error)).rstrip())
+                error.log = progress.log  # type: ignore[attr-defined]
+            except OSError:  # the disk that failed the stage fails the log too
+                pass
+        raise
 
 
 class Task:
@@ -107,6 +125,11 @@ class _Bar(Task):
 
     def close(self) -> None:
         self.live.stop()
+
+
+def plain(text: str) -> str:
+    """A text as it may be shown: what controls a terminal, and may come from a stranger's file, as question marks."""
+    return "".join("?" if unicodedata.category(sign) in ("Cc", "Cs", "Cf") else sign for sign in text)
 
 
 def duration(seconds: float) -> str:

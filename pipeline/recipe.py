@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from frmdn.envs import MissingExtra, get_spec
+from frmdn.envs.options import SEEN
 
+from .config import asked_world
 from .presets import PRESETS, preset
 from .settings import flatten, to_json
+from .stages.table import RECORDED
 
 
 def command(config: Mapping[str, Any]) -> str:
@@ -19,18 +22,37 @@ def command(config: Mapping[str, Any]) -> str:
     An environment that is not installed here, or settings of another version, give the line without a preset.
     """
     env, seed = str(config.get("env", "")), config.get("seed", 0)
+    if config.get("recording"):
+        return _imported(config)
     start = ["frmdn", "run", "--env", env or "ENV"]
+    asked = flatten(config)
+    modules = [str(module) for module in asked.pop("world.imports", ())]
+    start += [word for module in modules for word in ("--import", module)]
+    seen = [f"world.{name}={json.dumps(asked[f'world.{name}'])}" for name in SEEN if asked.get(f"world.{name}")]
     try:
-        spec = get_spec(env)
+        spec = get_spec(env, world=asked_world(env, [f"world.imports={json.dumps(modules)}", *seen]))
         tables = {name: flatten(to_json(preset(name, spec, int(seed)))) for name in PRESETS}
     except (ValueError, TypeError, MissingExtra):
         return shlex.join([*start, "--seed", str(seed), "--out", "DIR"])
-    asked = flatten(config)
 
     def settings(name: str) -> list[str]:
         other = tables[name]
         return [f"{key}={json.dumps(value)}" for key, value in asked.items() if key not in other or other[key] != value]
 
     nearest = min(tables, key=lambda name: len(settings(name)))
-    sets = [word for setting in settings(nearest) for word in ("--set", setting)]
+    sets = [word for setting in (*seen, *settings(nearest)) for word in ("--set", setting)]
     return shlex.join([*start, "--preset", nearest, "--seed", str(seed), *sets, "--out", "DIR"])
+
+
+def _imported(config: Mapping[str, Any]) -> str:
+    """Of recordings: the import, with what was chosen there; its other settings stand in config.json."""
+    recording = config["recording"]
+    words = ["frmdn", "import", str(recording["source"]), "--out", "DIR", "--seed", str(config.get("seed", 0))]
+    chosen = {"size": "frame_size", "fit": "fit", "every": "every", "length": "length", "camera": "camera"}
+    usual = {"size": 64, "fit": "whole", "every": 1, "length": 1000, "camera": ""}
+    for option, key in chosen.items():
+        if recording[key] != usual[option]:
+            words += [f"--{option}", str(recording[key])]
+    if config["env"] != RECORDED:
+        words += ["--env", str(config["env"])]
+    return f"{shlex.join(words)} && frmdn run --out DIR"

@@ -6,28 +6,36 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.agent import Agent
+from frmdn.agent.device import choose_device
 from frmdn.agent.memory import Memory
 from frmdn.agent.seeds import derive
 from frmdn.agent.vision import ConvVAE
-from frmdn.controller.linear import LinearController
-from frmdn.envs.catalogue import get_spec
+from frmdn.controller.agent import make_agent
+from frmdn.controller.dreaming import DreamConfig
+from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.batches import split
+from frmdn.rollouts.collect import check_store
 from frmdn.rollouts.episodes.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
 from frmdn.rollouts.episodes.store import EpisodeStore
-from frmdn.rollouts.latents import LatentStore
+from frmdn.rollouts.latents import LatentStore, check_latents
+from frmdn.rollouts.recordings.storing import check_recorded
 
 from .config import RunConfig, from_json
-from .files import History, read_json
+from .files import read_history, read_record
+from .machine import threads
 from .progress import Progress
 from .weights import Model, load_model, load_state, load_theta
 from .workspace import StageClock, Workspace
+
+KEPT_LOST = "delete it and run the same command again: the rounds are there, and the choice is made anew"
 
 
 @dataclass(frozen=True)
@@ -36,14 +44,22 @@ class Machine:
 
     workers: int  # processes that play episodes; 0 plays in this one
     address: str | None = None  # of a Ray cluster; None: one on this machine
+    on: str = "cpu"  # the device that computes, as `--device` names it
 
     @property
     def threads(self) -> int:
-        return max(1, self.workers)
+        """Of a training. They change its last digits, so they follow the machine and not `workers`."""
+        return threads()
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where models are trained, and where they encode, dream and act; ValueError where it cannot compute."""
+        return choose_device(self.on)
 
     @property
-    def device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    def acting(self) -> str:
+        """The device on which workers see, remember and act, by name: in a cluster theirs, and so the CPU."""
+        return str(self.device) if self.address is None else "cpu"
 
 
 @dataclass(frozen=True)
@@ -57,13 +73,28 @@ class Session:
 
     @cached_property
     def spec(self) -> EnvSpec:
-        return get_spec(self.config.env, world=self.config.world)
+        return self.config.spec
 
     @property
     def official(self) -> EnvSpec:
         """The environment of the evaluation, with its own step limit unless the configuration shortens it."""
         limit = self.config.evaluate.max_steps
         return self.spec if limit is None else replace(self.spec, max_steps=min(limit, self.spec.max_steps))
+
+    @property
+    def root_seed(self) -> int:
+        """The root of the random numbers of all rounds."""
+        return self.config.seed
+
+    @property
+    def device(self) -> torch.device:
+        """Where its models compute."""
+        return self.machine.device
+
+    @property
+    def watched(self) -> bool:
+        """Whether the episodes were imported and there is no environment: nobody can play, only dream."""
+        return self.config.env == RECORDED
 
     # Rounds: a folder of a further round goes on from those before it
 
@@ -92,7 +123,7 @@ class Session:
         path = self.workspace.folder("rounds") / "kept.json"
         if self.config.rounds.count == 1 or not (path.parent / "done.json").exists() or not path.exists():
             return self
-        number = int(read_json(path)["round"])
+        number = int(read_record(path, {"round": int}, KEPT_LOST)["round"])
         return self if number == 1 else self.at(self.workspace.root / round_name(number))
 
     def at(self, folder: Path) -> Session:
@@ -106,6 +137,25 @@ class Session:
         """The episodes of all rounds so far."""
         stores = [EpisodeStore(each.workspace.folder("collect") / "episodes") for each in self.lineage]
         return stores[0] if len(stores) == 1 else JoinedEpisodes(stores, self._counts())
+
+    def check_episodes(self) -> None:
+        """Raise ValueError where an episode of another run lies among those of all rounds so far."""
+        for each in self.lineage:
+            store = EpisodeStore(each.workspace.folder("collect") / "episodes")
+            if each.config.recording is not None and each.before is None:
+                check_recorded(each.config.recording, store)
+            else:
+                check_store(each.spec, each.config.collect, store, each.seed)
+
+    def check_latents(self) -> None:
+        """Raise ValueError where latents of another run or vision lie among those of all rounds so far."""
+        vision, own = self.vision(), LatentStore(self.workspace.folder("encode"))
+        if self.config.rounds.vision_steps:
+            check_latents(vision, self.episodes(), own)
+            return
+        for each in self.lineage:
+            store = EpisodeStore(each.workspace.folder("collect") / "episodes")
+            check_latents(vision, store, LatentStore(each.workspace.folder("encode")))
 
     def latents(self) -> LatentSource:
         """The latents of all rounds so far, as this round's vision sees them."""
@@ -129,6 +179,39 @@ class Session:
 
     def _counts(self) -> list[int]:
         return [each.config.collect.episodes for each in self.lineage]
+
+    def shown(self) -> int | None:
+        """The stored episode to film where nobody can play: the first held out. None: the agent plays a new one."""
+        if not self.watched:
+            return None
+        self.require("memory")
+        return self.split("memory", self.config.memory_data.validation)[1][0]
+
+    def first_latents(self) -> Tensor:
+        """Where real episodes began, f32[N,Z]: the first latent of every encoded episode."""
+        store = self.latents()
+        indices = store.indices()
+        if not indices:
+            raise ValueError(f"{store.folder} holds no latents to begin dreams at: run frmdn encode --run DIR first")
+        return torch.from_numpy(np.concatenate([store.read_slice(index, 0, 1).mean[:1] for index in indices]))
+
+    def has(self, stage: str) -> bool:
+        """Whether what a stage makes is there, and up to date."""
+        return any(status.name == stage and status.state == "done" for status in self.workspace.status())
+
+    def require(self, *stages: str) -> None:
+        """Raise ValueError unless these stages of the run are done."""
+        states = {status.name: status.state for status in self.workspace.status()}
+        root = self.workspace.root
+        if not set(stages) <= states.keys():
+            raise ValueError(
+                f"this needs an agent, but {root} was imported and has nothing to play: name an environment by "
+                f"frmdn run --out {root} --env ID, or film a stored episode by --episode N"
+            )
+        missing = [name for name in stages if states[name] != "done"]
+        if missing:
+            what = ", ".join(f"{name} ({states[name]})" for name in missing)
+            raise ValueError(f"this needs {what} done first: run frmdn run --out {root}")
 
     # The models
 
@@ -165,6 +248,16 @@ class Session:
     def dreams(self) -> bool:
         """Whether the controller is evolved in dreams."""
         return self.config.dream.world == "dream"
+
+    @property
+    def rules(self) -> tuple[float | None, Literal["learned", "survival"]]:
+        """How dreams of the run end (`Dream.done_threshold`) and reward: as its search dreamt, where it did."""
+        config = self.config.dream if self.dreams else DreamConfig(done_threshold=0.5)
+        return config.done_threshold, config.reward
+
+    def dreamers(self, agent: Agent) -> list[Memory]:
+        """The memories that dream: all of the ensemble where the run's search dreamt, else the one that acts."""
+        return self.memories() if self.dreams or agent.memory is None else [agent.memory]
 
     def start(self, agent: Agent) -> np.ndarray | None:
         """Where a search of this round begins, f32[N]: at the controller of the round before; None begins at zero."""
@@ -211,36 +304,23 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     """
     folder = workspace.folder("evolve")
     if (folder / "kept.json").exists():
-        return read_json(folder / "kept.json")
-    lines = History(folder / "history.jsonl", "generation").read()
+        return read_record(
+            folder / "kept.json", {"generation": int, "real_steps": int, "validation": object, "last": object}
+        )
+    lines = read_history(folder / "history.jsonl", ("generation", "mean"), all_numbers=True)
     validation = next((line["validation"] for line in reversed(lines) if "validation" in line), None)
-    steps = sum(int(line["steps"]) for line in lines)
+    steps = sum(int(line.get("steps", 0)) for line in lines)
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 
-def make_agent(vision: ConvVAE, memory: Memory | None, spec: EnvSpec, config: AgentConfig | None = None) -> Agent:
-    """An agent whose linear controller fits what `config.features` shows it. It acts on the CPU, in the workers.
-
-    >>> spec = frmdn.get_spec("CarRacing-v3")
-    >>> memory = frmdn.Memory(frmdn.MemoryConfig(action=spec.action.size))
-    >>> frmdn.make_agent(frmdn.ConvVAE(), memory, spec).controller
-    LinearController(inputs=288, outputs=3)
-    """
-    config = config or AgentConfig()
-    hidden = memory.config.hidden if memory is not None else 0
-    inputs = vision.config.latent + hidden * (len(config.features) - 1)
-    controller = LinearController(inputs, spec.action.size)
-    return Agent(vision, memory, controller, spec.action.squash, config)
-
-
-def open_session(root: str | Path, workers: int = 0) -> Session:
+def open_session(root: str | Path, workers: int = 0, device: str = "cpu") -> Session:
     """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
 
     Of a folder with several rounds that are done, it is the round whose agent counts. Raises ValueError where it is no
     run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    return Session(workspace, stored_config(workspace), Machine(workers), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(workers, on=device), Progress()).kept
 
 
 def stored_config(workspace: Workspace) -> RunConfig:

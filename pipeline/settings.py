@@ -15,9 +15,9 @@ from .files import read_json, write_json
 
 Record = TypeVar("Record")
 Plain = dict[str, Any]
-# What follows another setting unless it is set by hand: its name -> (the other's name, its value from all settings).
-Links = Mapping[str, tuple[str, Callable[[Plain], Any]]]
-FORMAT = 2  # of folders: one more whenever this frmdn cannot go on with those that were made before
+# What follows other settings unless it is set by hand: its name -> (their name or names, its value from all settings).
+Links = Mapping[str, tuple[str | tuple[str, ...], Callable[[Plain], Any]]]
+FORMAT = 3  # of folders: one more whenever this frmdn cannot go on with those that were made before
 
 
 # In a folder
@@ -30,7 +30,8 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 def read_settings(path: Path, maker: str) -> Plain:
     """The settings in a folder that the command `maker` made; ValueError where it is of another format, or damaged."""
-    stored = read_json(path)
+    lost = f"restore it from a copy; without one, make it anew with {maker} --out NEW"
+    stored = read_json(path, lost)
     found = stored.pop("format", "no number")
     if found != FORMAT:
         raise ValueError(
@@ -140,8 +141,9 @@ def override(settings: Record, words: Sequence[str], links: Links | None = None)
             raise ValueError(f"--set {key}: no such setting{_near(key, known)}")
         chosen[key] = _parse(text)
         _place(plain, key, chosen[key])
-    for follower, (leader, value) in (links or {}).items():
-        if leader in chosen and follower not in chosen:
+    for follower, (leaders, value) in (links or {}).items():
+        leaders = (leaders,) if isinstance(leaders, str) else leaders
+        if follower not in chosen and not chosen.keys().isdisjoint(leaders):
             _place(plain, follower, value(plain))
     return from_json(type(settings), plain)
 

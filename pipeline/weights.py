@@ -1,15 +1,17 @@
-"""Weights and checkpoints on disk: safetensors beside a JSON file that says what they are. No pickle anywhere."""
+"""Weights and checkpoints on disk: safetensors with a checksum, and for weights a JSON file that says what they are. No
+pickle anywhere."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
@@ -19,15 +21,16 @@ from frmdn.agent.training import TrainingState
 from .files import read_json, write_bytes, write_json
 from .settings import to_json
 
-FORMAT, VERSION = "frmdn-weights", 1
-REMEDY = "delete the folder and run the same command again, or copy the file once more from where it came"
+FORMAT, VERSION = "frmdn-weights", 2
+CHECKSUM = "checksum"  # in the metadata of a file: safetensors has none of its own, and a flipped bit is a weight too
+REMEDY = "delete this file and run the command that made it again, or copy it once more from where it came"
+AGAIN = "run the command that made it again, or copy it once more from where it came"
 Model = TypeVar("Model", bound=nn.Module)
 
 
 def save_model(folder: Path, model: nn.Module) -> None:
     """Write `model.safetensors` and `model.json` {format, version, class, config} of a module with a `.config`."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_bytes(folder / "model.safetensors", save_tensors(tensors))
+    save(folder / "model.safetensors", model.state_dict())
     header = {"format": FORMAT, "version": VERSION, "class": type(model).__name__, "config": to_json(model.config)}
     write_json(folder / "model.json", header)
 
@@ -38,9 +41,9 @@ def load_model(folder: Path, model: Model) -> Model:
     try:
         header = read_json(header_path)
     except FileNotFoundError:
-        raise ValueError(f"{header_path} is missing: {REMEDY}") from None
+        raise ValueError(f"{header_path} is missing: delete {path.name} beside it, and {AGAIN}") from None
     if header.get("format") != FORMAT:
-        raise ValueError(f"{header_path} does not describe weights of frmdn: {REMEDY}")
+        raise ValueError(f"{header_path} does not describe weights of frmdn: delete {path.name} beside it, and {AGAIN}")
     if header.get("version") != VERSION:
         raise ValueError(
             f"{header_path} has version {header.get('version')}, but this frmdn reads version {VERSION}: install the "
@@ -48,7 +51,10 @@ def load_model(folder: Path, model: Model) -> Model:
         )
     for what, wanted in (("class", type(model).__name__), ("config", to_json(model.config))):
         if header.get(what) != wanted:
-            raise ValueError(f"{header_path} has {what} {header.get(what)}, but this run needs {wanted}: {REMEDY}")
+            raise ValueError(
+                f"{header_path} has {what} {header.get(what)}, but this run needs {wanted}: delete {path.name} beside "
+                f"it, and {AGAIN}"
+            )
     _fill(model, load(path), path)
     return model.eval()
 
@@ -62,19 +68,44 @@ def load(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors, with a checksum over all of them."""
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save_tensors(ready, metadata={CHECKSUM: _checksum(ready)}))
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        tensors: dict[str, Tensor] = load_tensors(path.read_bytes())
+        data = path.read_bytes()
+        tensors: dict[str, Tensor] = load_tensors(data)
+        told = _metadata(data).get(CHECKSUM)
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing: {REMEDY}") from None
-    except SafetensorError as error:
+        raise ValueError(f"{path} is missing: {AGAIN}") from None
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is no whole safetensors file ({error}): {REMEDY}") from None
+    if told != _checksum(tensors):
+        why = "its checksum does not match" if told else "it has no checksum, as files of another program have none"
+        raise ValueError(f"{path} is damaged or foreign ({why}): {REMEDY}")
     return tensors
+
+
+def _metadata(data: bytes) -> dict[str, Any]:
+    """What stands beside the tensors in a file whose header `load_tensors` has read."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return dict(header.get("__metadata__") or {})
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def save_checkpoint(path: Path, state: TrainingState) -> None:
     """Write a training state as one file: its tensors, and `step` as one of them."""
-    write_bytes(path, save_tensors({"step": torch.tensor(state.step, dtype=torch.int64), **state.tensors}))
+    save(path, {"step": torch.tensor(state.step, dtype=torch.int64), **state.tensors})
 
 
 def load_checkpoint(path: Path) -> TrainingState | None:
@@ -89,7 +120,7 @@ def load_checkpoint(path: Path) -> TrainingState | None:
 
 def save_state(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays, e.g. the state of a search or one parameter vector."""
-    write_bytes(path, save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    save(path, {name: torch.from_numpy(np.array(array, order="C")) for name, array in arrays.items()})
 
 
 def load_state(path: Path) -> dict[str, np.ndarray]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from .files import STAGING, read_json, write_json
+from .disk import remove
+from .files import STAGING, read_record, write_json
+from .lock import NAME, locked, owner
 from .settings import read_settings, write_settings
-from .stages.table import BY_NAME, Stage, fingerprints, root_and_size, table
+from .stages.table import BY_NAME, Stage, check, fingerprints, root_and_size, table
 
 State = Literal["done", "partial", "stale", "missing"]
+LOST = "restore it from a copy; without one, make the run anew with frmdn run --out NEW"
+DONE = {"fingerprint": str, "inputs": dict, "root": str, "size": int, "seconds": float, "finished": str}
+DONE |= {"units": int, "result": str}
+BEGUN = {"fingerprint": str, "inputs": dict, "root": str, "size": int, "seconds": float, "units": int, "total": int}
+AGAIN = "delete it and run the same command again: nothing is made anew for that"
 OUTSIDE = {  # what a stage writes beside its own folder
     "evaluate": ("evaluation.json",),
     "report": ("report.html", "agent.webm", "agent.gif", "tensorboard"),
@@ -72,7 +76,7 @@ class Workspace:
             return
         if not self.root.is_dir():
             raise ValueError(f"{self.root} is a file: give --out the name of a folder")
-        ours = {".lock", "log.txt", "config.json" + STAGING}  # left when a run was killed before its first write
+        ours = {NAME, "log.txt", "config.json" + STAGING}  # left when a run was killed before its first write
         foreign = sorted(path.name for path in self.root.iterdir() if path.name not in ours)
         if foreign:
             raise ValueError(
@@ -83,7 +87,12 @@ class Workspace:
     def read_config(self) -> dict[str, Any]:
         """The stored configuration as JSON; ValueError where there is none, or that of another version of frmdn."""
         self.require()
-        return read_settings(self.config_path, "frmdn run")
+        config = read_settings(self.config_path, "frmdn run")
+        try:
+            check(config)
+        except ValueError as error:
+            raise ValueError(f"{self.config_path}: {error}; {LOST}") from None
+        return config
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_settings(self.config_path, config)
@@ -92,39 +101,13 @@ class Workspace:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Own the folder: a second process that tries gets a ValueError with our process id.
-
-        The kernel drops the lock with the process, so a kill never leaves a stale one.
-        """
-        self.root.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pid = os.read(handle, 32).decode().strip() or "?"
-                raise ValueError(
-                    f"{self.root} is in use by process {pid}: wait for it, stop it, or use another folder"
-                ) from None
-            os.ftruncate(handle, 0)
-            os.write(handle, str(os.getpid()).encode())
+        """Own the folder: a second process that tries gets a ValueError with our process id."""
+        with locked(self.root):
             yield
-        finally:
-            os.close(handle)
 
     def owner(self) -> int | None:
         """The process id that holds the lock, or None."""
-        try:
-            handle = os.open(self.root / ".lock", os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(os.read(handle, 32).decode().strip() or 0)
-        finally:
-            os.close(handle)
-        return None
+        return owner(self.root)
 
     # The stages
 
@@ -155,7 +138,8 @@ class Workspace:
 
     def _products(self, stage: Stage, record: Mapping[str, Any]) -> tuple[int, int]:
         """How many files of a stage that was done are there, and how many there should be."""
-        wanted = int(record["units"]) if "*" in stage.products else 1
+        # A memory counts steps; its files are as many as it has members, which is what it grows by.
+        wanted = int(record["size"] if stage.name == "memory" else record["units"]) if "*" in stage.products else 1
         return sum(1 for _ in self.folder(stage.name).glob(stage.products)), wanted
 
     def _stale(
@@ -180,12 +164,17 @@ class Workspace:
         return made
 
     def done(self, name: str) -> dict[str, Any] | None:
-        """The stage's done.json {fingerprint, inputs, seconds, finished, units, result}, or None."""
-        return _optional(self.folder(name) / "done.json")
+        """The stage's done.json, or None: fingerprint, inputs, root, size, seconds, finished, units, result, device."""
+        return _optional(self.folder(name) / "done.json", DONE)
 
     def begun(self, name: str) -> dict[str, Any] | None:
-        """The stage's begun.json {fingerprint, inputs, root, size, seconds, units, total}, or None."""
-        return _optional(self.folder(name) / "begun.json")
+        """The stage's begun.json {fingerprint, inputs, root, size, seconds, units, total}, or None.
+
+        Each of the two files says all that the other one is needed for, so that either may be lost.
+        """
+        begun = _optional(self.folder(name) / "begun.json", BEGUN)
+        done = None if begun else self.done(name)
+        return begun or (done and {key: done[key] for key in BEGUN if key != "total"} | {"total": done["units"]})
 
     def begin(self, name: str) -> StageClock:
         """Start or resume a stage: what belongs to other settings or to other inputs is removed first."""
@@ -212,14 +201,16 @@ class Workspace:
         (self.folder(name) / "done.json").unlink(missing_ok=True)
 
     def clear(self, name: str) -> None:
-        """Remove all artefacts of a stage; done.json first, so that a kill in between never leaves a lie."""
+        """Remove all artefacts of a stage; done.json first, so that a kill in between never leaves a lie.
+
+        Raises where something stays: what is old would pass for new.
+        """
         folder = self.folder(name)
-        for marker in ("done.json", "begun.json"):
-            (folder / marker).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        for extra in OUTSIDE.get(name, ()):
-            for path in self.root.glob(extra):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if not folder.is_symlink():
+            for marker in ("done.json", "begun.json"):
+                (folder / marker).unlink(missing_ok=True)
+        for path in (folder, *(self.root / extra for extra in OUTSIDE.get(name, ()))):
+            remove(path)
 
 
 class StageClock:
@@ -242,25 +233,23 @@ class StageClock:
         if time.monotonic() - self._written >= self.INTERVAL:
             self._write()
 
-    def finish(self, units: int, result: str) -> None:
-        """Mark the stage as done; `result` is one line for people."""
+    def finish(self, units: int, result: str, device: str = "cpu") -> None:
+        """Mark the stage as done; `result` is one line for people, `device` names what computed."""
         self.record |= {"units": units, "total": units}
-        finished = self.record.get("finished") or datetime.now(UTC).isoformat(timespec="milliseconds")
+        # In both files: a stage that lost done.json is done again at the time by which those behind it know it.
+        self.record.setdefault("finished", datetime.now(UTC).isoformat(timespec="milliseconds"))
         seconds = round(self.seconds, 2)
-        kept = {key: self.record[key] for key in ("fingerprint", "inputs")}
+        kept = {key: self.record[key] for key in ("fingerprint", "inputs", "root", "size", "finished", "units")}
         self._write()
-        write_json(
-            self.folder / "done.json",
-            {**kept, "seconds": seconds, "finished": finished, "units": units, "result": result},
-        )
+        write_json(self.folder / "done.json", {**kept, "seconds": seconds, "result": result, "device": device})
 
     def _write(self) -> None:
         self._written = time.monotonic()
         write_json(self.folder / "begun.json", {**self.record, "seconds": round(self.seconds, 2)})
 
 
-def _optional(path: Path) -> dict[str, Any] | None:
+def _optional(path: Path, shape: Mapping[str, type]) -> dict[str, Any] | None:
     try:
-        return read_json(path)
+        return read_record(path, shape, AGAIN)
     except FileNotFoundError:
         return None

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import make_slots
@@ -43,7 +44,8 @@ class CollectConfig:
     """How many episodes to collect, and who acts."""
 
     episodes: int
-    policy: str = "brownian"  # brownian | random | linear (redrawn per episode) | ou | agent (needs a policy_factory)
+    # brownian | random | linear (redrawn per episode) | ou | agent (needs a policy_factory) | recorded (by others)
+    policy: str = "brownian"
     max_steps: int | None = None  # None: the limit of the environment
     slots: int = 8  # environments a worker steps side by side
     returning: float = 0.0  # share of the episodes that begin where an earlier one had come; 0: all at the beginning
@@ -53,7 +55,7 @@ class CollectConfig:
             raise ValueError("episodes, slots and max_steps must be at least 1")
         if not 0 <= self.returning <= 1:
             raise ValueError(f"returning must lie in 0..1, not {self.returning}")
-        if self.policy not in (*POLICIES, "agent"):
+        if self.policy not in (*POLICIES, "agent", "recorded"):
             raise ValueError(f"policy must be one of {', '.join((*POLICIES, 'agent'))}, not {self.policy!r}")
 
 
@@ -90,8 +92,10 @@ def collect(
     Raises:
         StoreError: the disk is too small, or the store holds episodes of another environment or seed.
     """
-    if config.policy == "agent" and policy_factory is None:
-        raise ValueError("policy 'agent' needs a policy_factory; pass one, or collect with brownian, random or linear")
+    if config.policy in ("agent", "recorded") and policy_factory is None:
+        raise ValueError(
+            f"policy {config.policy!r} needs a policy_factory; pass one, or collect with brownian, random or linear"
+        )
     store.sweep()
     seeds = episode_seeds(seed, "collect", config.episodes)
     missing, plan = set(store.missing(config.episodes)), Returning(store, seeds, config.returning)
@@ -122,13 +126,13 @@ def named_policy(name: str, spec: EnvSpec, slots: int) -> Policy:
     return POLICIES[name](spec.action)
 
 
-def agent_policy(agent: Actor, theta: np.ndarray) -> PolicyFactory:
-    """The agent with these parameters f32[N], made anew in every worker."""
-    return partial(_agent_policy, agent, theta)
+def agent_policy(agent: Actor, theta: np.ndarray, device: str = "cpu") -> PolicyFactory:
+    """The agent with these parameters f32[N], made anew in every worker, on the device of that name."""
+    return partial(_agent_policy, agent, theta, device)
 
 
-def _agent_policy(agent: Actor, theta: np.ndarray, spec: EnvSpec, slots: int) -> Policy:
-    return AgentPolicy(agent, slots, theta)
+def _agent_policy(agent: Actor, theta: np.ndarray, device: str, spec: EnvSpec, slots: int) -> Policy:
+    return AgentPolicy(agent if device == "cpu" else agent.to(choose_device(device)), slots, theta)
 
 
 def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: int | None, policy: str) -> Runner:
@@ -138,6 +142,13 @@ def make_runner(spec: EnvSpec, factory: PolicyFactory, slots: int, max_steps: in
     return Runner(world, factory(spec, slots), max_steps=max_steps, record=partial(encode_episode, about=about))
 
 
+def check_store(spec: EnvSpec, config: CollectConfig, store: EpisodeStore, seed: int) -> None:
+    """Raise StoreError unless the episodes of a finished collection are those that `collect` makes of this seed."""
+    plan = Returning(store, episode_seeds(seed, "collect", config.episodes), config.returning)
+    for wave in waves(config.episodes, config.returning):
+        _check_present(spec, store, plan.jobs(wave))
+
+
 def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> None:
     """Refuse to mix: episodes that another seed or environment left in the folder would pass for ours."""
     for job in jobs:
@@ -145,5 +156,6 @@ def _check_present(spec: EnvSpec, store: EpisodeStore, jobs: Sequence[Job]) -> N
         if found.seed != job.seed or found.env != spec.id:
             raise StoreError(
                 f"{store.path(job.index)} is of {found.env or 'an unknown environment'} with episode seed "
-                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this one"
+                f"{found.seed}, not of {spec.id} with {job.seed}; collect into another folder, or delete this "
+                f"file and run the same command again: only that episode is collected anew"
             )

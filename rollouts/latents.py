@@ -150,14 +150,28 @@ def encode_store(
     indices, present, name = store.indices(), set(latents.indices()), identity(vision)
     encoded = []
     for done, index in enumerate(indices, start=1):
-        at = store.summary(index)
-        origin = f"{name}/{at.env}/{at.seed}/{at.steps}/{at.total!r}"
+        origin = _origin_of(name, store.summary(index))
         if index not in present or _origin(latents, index) != origin:
             latents.write(index, encode(vision, store.read(index), batch), origin)
             encoded.append(index)
         if progress is not None:
             progress(done, len(indices))
     return encoded
+
+
+def check_latents(vision: Encoder, store: EpisodeSource, latents: LatentStore) -> None:
+    """Raise StoreError unless the latents of all episodes of the store are those that this Vision makes of them."""
+    name = identity(vision)
+    for index in store.indices():
+        if latents.origin(index) != _origin_of(name, store.summary(index)):
+            raise StoreError(
+                f"{latents.path(index)} is of another run, or of another vision; delete it and run the same command "
+                "again: only that episode is encoded anew"
+            )
+
+
+def _origin_of(name: str, at: EpisodeSummary) -> str:
+    return f"{name}/{at.env}/{at.seed}/{at.steps}/{at.total!r}"
 
 
 @torch.inference_mode()

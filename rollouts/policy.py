@@ -38,6 +38,9 @@ class Actor(Protocol):
 
     controller: Controller
 
+    def to(self, device: torch.device) -> Any:
+        """Itself on that device, or a copy."""
+
     def initial(self, rows: int) -> Any:
         """Named tuples of tensors, one row per agent, with a field `z`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -238,7 +238,7 @@ class Runner:
         return f"slot {slot}" if job is None else f"slot {slot} (job {job.index}, seed {job.seed})"
 
 
-def run_episodes(runner: Runner, jobs: Iterable[Job]) -> Iterator[Outcome]:
+def run_episodes(runner: Runner, jobs: Iterable[Job]) -> Generator[Outcome, None, None]:
     """Play all jobs and yield their outcomes in the order of finishing; a freed slot gets the next job at once.
 
     Jobs are drawn lazily. Leaving the iteration early drops the jobs under way, and the runner can be used again.

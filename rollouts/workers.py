@@ -6,27 +6,22 @@ import logging
 import os
 import re
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
+
 from frmdn.envs.errors import MissingExtra
 
+from .connection import ALONE, KEPT, QUIET, REMEDY, SLOW, environment, guard_token, handler, options, refused
 from .host import WorkerError, check_code, host_class
 from .job import Job, Outcome
 from .run import Runner, run_episodes
 
 BEAT = 5.0  # seconds after which a worker reports even if no episode ended: proof that it lives
-OBJECT_STORE = 128 * 2**20  # bytes: results are a few MB, and Docker's /dev/shm is small
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # no phoning home, no notices
-REMEDY = (
-    "what is finished is kept: run the same command again, and it resumes. If memory ran out, "
-    "use fewer workers or slots; if an environment crashed, workers=0 shows its own messages"
-)
 MISTAKES = (ValueError, FileNotFoundError, MissingExtra)  # the user's, where a runner is made
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Ray paints its tracebacks
 _local_ray = False  # whether the Ray that runs is one that a pool of this process started
@@ -59,7 +54,7 @@ def open_pool(make: Callable[[], Runner], workers: int, address: str | None = No
 
 
 class SerialPool:
-    """One runner in this process, with torch's threads as they are."""
+    """One runner in this process, which plays on one thread as a worker does: threads change the last digits."""
 
     workers = 0
 
@@ -68,7 +63,20 @@ class SerialPool:
         self.slots = self._runner.slots
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
-        return run_episodes(self._runner, jobs)
+        threads = torch.get_num_threads()
+        outcomes = run_episodes(self._runner, jobs)
+        try:
+            while True:
+                torch.set_num_threads(1)
+                try:
+                    outcome = next(outcomes, None)
+                finally:
+                    torch.set_num_threads(threads)
+                if outcome is None:
+                    return
+                yield outcome
+        finally:
+            outcomes.close()
 
     def close(self) -> None:
         self._runner.close()
@@ -224,13 +232,15 @@ class RayPool:
             return self._ray.get(call)
         except errors.RayTaskError as error:
             cause = getattr(error, "cause", error)
-            failure = WorkerError(f"{member} raised:\n{COLOUR.sub('', str(error))}")
+            notes = "".join(f" ({note})" for note in getattr(cause, "__notes__", ()))
+            failure = WorkerError(f"{member} raised {type(cause).__name__}: {cause}{notes}; {KEPT}")
+            failure.add_note(f"In the worker:\n{COLOUR.sub('', str(error))}")
             if isinstance(cause, MISTAKES) and not member.slots:  # while its runner was made
                 raise cause from failure
             raise failure from cause
         except errors.RayError as error:
             reason = " ".join(str(error).split())[:600]
-            raise WorkerError(f"{member} died: {reason}\n{REMEDY}") from error
+            raise WorkerError(f"{member} died: {reason}; {REMEDY}") from error
 
     def _drop(self) -> None:
         """After an iteration left early: the workers forget its jobs before they see those of the next run."""
@@ -243,42 +253,19 @@ class RayPool:
 def _connect(address: str | None) -> Any:
     """The ray module, connected: to what runs in this process, to `address` or RAY_ADDRESS, or to a new local one."""
     global _local_ray
-    import ray
-
-    if ray.is_initialized():
-        return ray
     address = address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, Any] = {"address": address}
-    if not address:
-        # A store of its own size: Ray would take 30 % of the memory. It moves to /tmp where /dev/shm is smaller.
-        options = {"address": "local", "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    with _environment(QUIET), _handler(signal.SIGTERM):
-        try:
-            ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except ConnectionError as error:
-            raise ValueError(f"no Ray cluster answers at {address!r}; start one with `ray start --head`") from error
+    with environment(QUIET if address else QUIET | ALONE), handler(signal.SIGTERM):
+        import ray  # inside: it reads the second of ALONE when it is imported
+
+        if ray.is_initialized():
+            return ray
+        for last in (False, False, True):
+            try:
+                ray.init(**options(address), log_to_driver=False, logging_level=logging.ERROR)
+                break
+            except Exception as error:  # Ray raises what it likes, down to a bare Exception
+                if last or SLOW not in str(error):
+                    raise refused(error, address) from error
     _local_ray = not address
+    guard_token()
     return ray
-
-
-@contextmanager
-def _handler(number: signal.Signals) -> Iterator[None]:
-    """Leave the handler of a signal to the program: Ray's own prints a trace of its C++ and aborts."""
-    before = signal.getsignal(number)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(number, before)
-
-
-@contextmanager
-def _environment(extra: dict[str, str]) -> Iterator[None]:
-    """Environment variables for the processes started inside, unless the user has set them."""
-    added = {name: value for name, value in extra.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

@@ -171,7 +171,8 @@ def test_importing_changes_nothing() -> None:
             )
         before = world()
         import frmdn, frmdn.agent.agent, frmdn.agent.dream, frmdn.agent.density, frmdn.agent.training
-        import frmdn.envs, frmdn.rollouts, frmdn.rollouts.collect, frmdn.controller.evolve, frmdn.controller.evaluate
+        import frmdn.envs.catalogue, frmdn.envs.vector, frmdn.rollouts, frmdn.rollouts.collect
+        import frmdn.controller.evolve, frmdn.controller.evaluate
         import frmdn.pipeline.stages.running, frmdn.pipeline.commands.main, frmdn.pipeline.density.study
         import frmdn.rollouts.sources.speech, frmdn.rollouts.sources.images, frmdn.rollouts.sources.latents
         after = world()

@@ -87,7 +87,7 @@ class LowRank(Precision):
     def _narrowed(self) -> Tensor:
         """W [*B,K,R,D]."""
         v = self._factor()
-        root = torch.linalg.cholesky(_gram(v))
+        root = _root(_gram(v))
         return torch.linalg.solve_triangular(root, v, upper=False)
 
     def colour(self, normal: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ class LowRank(Precision):
         first, second = normal.split([self.event, self.rank], -1)
         c = first + (v * second.unsqueeze(-1)).sum(-2)
         along = (v * c.unsqueeze(-2)).sum(-1, keepdim=True)  # V^T c, [*,K,R,1]
-        root = torch.linalg.cholesky(_gram(v)).expand(*along.shape[:-2], -1, -1)
+        root = _root(_gram(v)).expand(*along.shape[:-2], -1, -1)
         inner = torch.cholesky_solve(along, root)
         return (c - (v * inner).sum(-2)) * torch.exp(-0.5 * self.log)
 
@@ -195,7 +195,15 @@ class _LogDet(torch.autograd.Function):
 
 
 def _half_log_det(inner: Tensor) -> Tensor:
-    return torch.linalg.cholesky(inner).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return _root(inner).diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _root(inner: Tensor) -> Tensor:
+    """The Cholesky factor [*,R,R] of I + V^T V, which is positive definite.
+
+    A GPU would have to be waited for to check that; there a NaN is left for the loss to show.
+    """
+    return torch.linalg.cholesky(inner) if inner.is_cpu else torch.linalg.cholesky_ex(inner).L
 
 
 def _gram(v: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -14,6 +15,10 @@ class Trajectories(NamedTuple):
     controls: Tensor  # f32[B,T,A]
     rewards: Tensor  # f32[B,T]
     kl_weight: float = 1.0  # of the KL in the loss: other than 1 while the bound is annealed
+
+    def to(self, device: torch.device) -> Trajectories:
+        observations, controls, rewards = (part.to(device) for part in self[:3])
+        return Trajectories(observations, controls, rewards, self.kl_weight)
 
     def rows(self, rows: Tensor | slice) -> Trajectories:
         """Some of the trajectories: rows i64[N] or a slice."""

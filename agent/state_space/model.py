@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..batch import Loss
+from ..density.mixture import draw
 from ..density.networks import MLP
 from .batch import Trajectories
 from .emission import Emission
@@ -101,7 +102,7 @@ class StateSpace(nn.Module):
     def draw(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Standard normal numbers [B,T+1,W] for trajectories x [B,T+1,D]."""
         shape = (*x.shape[:2], self.config.latent)
-        return torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+        return draw(torch.randn, shape, x, generator)
 
     def posterior(self, x: Tensor, u: Tensor, epsilon: Tensor) -> Path:
         """States that explain x [B,T+1,D] under controls u [B,T,A]; epsilon [B,T+1,W] is standard normal, or 0.
@@ -164,9 +165,8 @@ class StateSpace(nn.Module):
         With a generator all noise is drawn: w_0 from its posterior, the rest from the prior. Without one, w_0 is the
         posterior's centre and every transition goes to its mean. No other observation is read.
         """
-        noise = x.new_zeros(len(x), u.shape[1] + 1, self.config.latent)
-        if generator is not None:
-            noise.normal_(generator=generator)
+        shape = (len(x), u.shape[1] + 1, self.config.latent)
+        noise = x.new_zeros(shape) if generator is None else draw(torch.randn, shape, x, generator)
         return self.unroll(self.initial_state(x, u, noise[:, 0]), u, noise[:, 1:])
 
     def expected_reward(self, z: Tensor, u: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..agent import Controller
+from ..density.mixture import draw
 from .model import StateSpace
 from .transition import Step
 
@@ -30,8 +32,7 @@ class NextState(NamedTuple):
         """f32[B,Z]; the temperature multiplies the variance."""
         mean = self.step.mean
         shape = (len(mean), self.noise)
-        normal = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        return self.sample_from(mean, normal, temperature)
+        return self.sample_from(mean, draw(torch.randn, shape, mean, generator), temperature)
 
     @property
     def noise(self) -> int:
@@ -103,10 +104,22 @@ class StateSpaceAgent:
             )
         self.model, self.controller, self.squash = model.eval(), controller, squash
 
+    def to(self, device: torch.device) -> StateSpaceAgent:
+        """This agent on a device: a copy, or itself where it is there already."""
+        if next(self.model.parameters()).device == device:
+            return self
+        moved = copy.copy(self)
+        moved.model = copy.deepcopy(self.model).to(device)
+        return moved
+
     def initial(self, rows: int) -> FilterState:
         """The state of `rows` agents that have seen nothing."""
         zero = next(self.model.parameters()).detach().new_zeros(rows, self.model.config.latent)
-        return FilterState(zero, zero.new_zeros(rows, self.model.config.control), torch.ones(rows, dtype=torch.bool))
+        return FilterState(
+            zero,
+            zero.new_zeros(rows, self.model.config.control),
+            torch.ones(rows, dtype=torch.bool, device=zero.device),
+        )
 
     @torch.inference_mode()
     def act(self, observations: Tensor, state: FilterState, theta: Tensor) -> tuple[Tensor, FilterState]:

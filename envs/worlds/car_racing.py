@@ -17,7 +17,8 @@ def car_racing_spec(repeat: int = 1) -> EnvSpec:
         id=ID,
         action=ActionCodec("box", low=(-1.0, 0.0, 0.0), high=(1.0, 1.0, 1.0), rest=(0.0, 0.5, 0.0)),
         build=partial(build_gymnasium, ID),
-        rows=(0, 84),  # of 96: below lies the bar with speed and score
+        rows=(0, 84),  # below lies the bar with speed and score
+        height=96,
         max_steps=math.ceil(LIMIT / repeat),
         repeat=repeat,
         idle_reward=-0.1 * repeat,

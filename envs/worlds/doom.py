@@ -32,7 +32,8 @@ def take_cover_spec(repeat: int = 1) -> EnvSpec:
         id=ID,
         action=ActionCodec("box", low=(-1.0,), high=(1.0,), rest=(0.0,)),
         build=build_take_cover,
-        rows=(88, 184),  # of 240: ceiling above, and below floor that only fireballs already upon us cross
+        rows=(88, 184),  # ceiling above, and below floor that only fireballs already upon us cross
+        height=PICTURE[0],
         max_steps=math.ceil(LIMIT / repeat),
         repeat=repeat,
     )

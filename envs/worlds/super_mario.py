@@ -15,7 +15,7 @@ import numpy as np
 
 from ..frames import Frames
 from ..measure import Measure
-from ..options import WorldConfig
+from ..options import SEEN, WorldConfig
 from ..spec import ActionCodec, EnvSpec
 from . import emulator
 from .super_mario_console import Console, Status, Target, package
@@ -54,7 +54,9 @@ def super_mario_spec(id: str, world: WorldConfig | None = None) -> EnvSpec:
     if found is None:
         raise ValueError(f"{id} is no stage: write {NAME}-<world 1 to 8>-<stage 1 to 4>-v0, or {NAME}-v0 for all")
     target = (int(found[1]), int(found[2])) if found[1] else None
-    world = complete(world or DEFAULTS, target)
+    world = world or DEFAULTS
+    world.refuse(SEEN, id)
+    world = complete(world, target)
     assert world.actions and world.reward and world.repeat and world.max_steps
     if world.actions not in ACTIONS:
         raise ValueError(f"actions must be one of {', '.join(ACTIONS)}, not {world.actions!r}")
@@ -66,6 +68,7 @@ def super_mario_spec(id: str, world: WorldConfig | None = None) -> EnvSpec:
         action=ActionCodec("discrete", n=len(names), names=names),
         build=partial(build_super_mario, target, world),
         rows=ROWS,
+        height=PICTURE[0],
         max_steps=world.max_steps,
         repeat=world.repeat,
         world=world,

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     """Rows as they come; what is there when it is stopped stays, and the exit code says that it was stopped."""
     from frmdn.benchmarks.main import chosen, forecast, rows
 
-    from .settle import cores
+    from ..machine import cores
 
     progress, found = Progress(), []
     names = chosen(options.names)

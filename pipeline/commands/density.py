@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES, WRITERS
-from .options import add_command, add_set, natural, positive, whole
+from .options import add_command, add_device, add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
 speech, pictures or the latents of a run folder, and measured by negative log likelihood (NLL) on held-out sequences.
@@ -159,6 +159,7 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     drawn.add_argument(
         "--animate", action="store_true", help="an SVG whose strokes draw themselves; a .gif always does"
     )
+    add_device(sample)
 
 
 def _add_measure(measure: argparse.ArgumentParser) -> None:
@@ -181,6 +182,7 @@ def _add_training(command: argparse.ArgumentParser) -> None:
     steps = "training steps instead: repeatable bit for bit"
     length.add_argument("--budget", metavar="S", dest="recipe.budget", help="seconds of training a run (default: 60)")
     length.add_argument("--steps", metavar="N", dest="recipe.steps", help=steps)
+    add_device(command)
     command.add_argument("--components", metavar="K", dest="model.components", help="of each mixture (default: 5)")
     command.add_argument("--hidden", metavar="H", dest="model.hidden", help="units of the LSTM (default: 256)")
     command.add_argument("--learning-rate", metavar="R", dest="recipe.learning_rate", help="at first (default: 0.001)")

@@ -9,12 +9,16 @@ from typing import Any
 
 from ..progress import Progress
 from ..workspace import Workspace
-from .options import add_command, add_folder, add_machine, natural, positive, whole
+from .options import add_agent, add_command, add_device, add_folder, add_machine, natural, positive, whole
 
-EPILOG = """examples:
+MEASURED = "dream report"
+EPILOG = """frmdn dream report measures what dreams are worth.
+
+examples:
   frmdn dream --run runs/car --video dream.webm                  real frames, reconstruction and open-loop dream
   frmdn dream --run runs/car --video dream.webm --episode 3      the same of a stored episode
   frmdn dream --run runs/car --video own.webm --in-dream         the agent driving in its own dream
+  frmdn dream car.safetensors --video own.webm --in-dream        the same of an agent file
   frmdn dream report --run runs/car --json                       what the dreams are worth as a judge of controllers
 """
 REPORT = """It plays controllers spread over the run's search in dreams at each temperature and in reality (on seeds
@@ -31,17 +35,13 @@ examples:
 
 def add_dream(commands: Any) -> None:
     """`dream` and `dream report`."""
-    dream = add_command(commands, "dream", "watch an agent's dreams, and measure what they are worth", EPILOG, video)
-    _add_video(dream)
-    inner = dream.add_subparsers(title="commands", metavar="command")
+    _add_video(add_command(commands, "dream", "watch an agent's dreams", EPILOG, video))
     help = "dream return against real return, and how long a dream stays true"
-    measured = add_command(inner, "report", help, REPORT, report)
-    measured.set_defaults(command="dream report")
-    _add_report(measured)
+    _add_report(add_command(commands, MEASURED, help, REPORT, report))
 
 
 def _add_video(command: argparse.ArgumentParser) -> None:
-    add_folder(command, required=False)
+    add_agent(command, required=False)
     command.add_argument("--video", type=Path, metavar="FILE", help="the .webm to write")
     command.add_argument("--in-dream", action="store_true", help="the agent driving in its own dream")
     command.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="of the dream (default: 1)")
@@ -51,11 +51,12 @@ def _add_video(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--episode", type=natural, metavar="N", help="number of a stored episode (default: a new drive of the agent)"
     )
+    add_device(command)
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:
     where = command.add_mutually_exclusive_group(required=True)
-    add_folder(where, required=False, default=argparse.SUPPRESS)
+    add_folder(where, required=False)
     where.add_argument("--runs", type=Path, nargs="+", metavar="DIR", help="tabulate finished runs instead")
     command.add_argument("--controllers", type=whole, default=24, metavar="N", help="of the search (default: 24)")
     command.add_argument("--episodes", type=whole, default=4, metavar="N", help="real ones of each (default: 4)")
@@ -86,21 +87,23 @@ def video(options: argparse.Namespace) -> int:
     """A WebM: reality, reconstruction and open-loop dream, or the agent in its own dream."""
     if options.out is None or options.video is None:
         raise ValueError(
-            "dream needs --run DIR and --video FILE (or the word report: frmdn dream report --run DIR); see --help"
+            "dream needs --run DIR, or an agent file, and --video FILE (or the word report: frmdn dream report "
+            "--run DIR); see --help"
         )
     if options.video.suffix != ".webm":
         raise ValueError(f"--video must name a .webm file, not {options.video.name}: the video is written as WebM")
     from ..drawing.video import save_video
     from ..dreams.film import Shot, film_agent, film_open_loop
     from ..dreams.reel import compose_film
-    from ..session import open_session
+    from ..trained.find import find
+    from .settle import ready
 
-    session = open_session(options.out)
+    trained = find(options.out, ready(options, Progress().line), options.imports)
     shot = Shot(options.steps, options.warmup, options.temperature, options.seed)
-    film = film_agent(session, shot) if options.in_dream else film_open_loop(session, shot, options.episode)
+    film = film_agent(trained, shot) if options.in_dream else film_open_loop(trained, shot, options.episode)
     save_video(options.video, film.steps, lambda stride: compose_film(film, stride))
     size = options.video.stat().st_size / 1e6
-    session.progress.line(f"{options.video}: {film.summary}, {size:.1f} MB")
+    Progress().line(f"{options.video}: {film.summary}, {size:.1f} MB")
     return 0
 
 

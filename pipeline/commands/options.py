@@ -30,6 +30,23 @@ def add_folder(command: Any, required: bool = True, **more: Any) -> None:
     )
 
 
+def add_agent(command: Any, required: bool = True) -> None:
+    """A trained agent: `--run DIR`, or in its place the file that `frmdn export` made."""
+    either = command.add_mutually_exclusive_group(required=required)
+    help = "an agent file, made by frmdn export"
+    either.add_argument("out", action=_AsPath, nargs="?", metavar="FILE", default=argparse.SUPPRESS, help=help)
+    add_folder(either, required=False)
+    told = "a module that registers the world of FILE; a file imports none by itself"
+    command.add_argument("--import", action="append", default=[], dest="imports", metavar="MODULE", help=told)
+
+
+class _AsPath(argparse.Action):
+    """Keeps a path. `type=Path` would make one of SUPPRESS too, and so take a FILE that is not there for one."""
+
+    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        setattr(namespace, self.dest, Path(values))
+
+
 def add_set(command: argparse.ArgumentParser, metavar: str, help: str) -> None:
     """`--set`, as often as one likes."""
     command.add_argument("--set", action="append", default=[], metavar=metavar, dest="settings", help=help)
@@ -55,7 +72,18 @@ def add_machine(command: argparse.ArgumentParser) -> None:
     """Where the work is done, and how its figures are told."""
     command.add_argument("--workers", type=natural, metavar="N", help="worker processes (default: one a core; 0: none)")
     command.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster (default: one on this machine)")
+    add_device(command)
     add_json(command)
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Which processor computes; the names are looked at when it is chosen, for that takes torch."""
+    command.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="auto, cpu, cuda, cuda:1 or mps (default: auto, a GPU of CUDA where one works)",
+    )
 
 
 def add_json(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .options import add_command, add_folder, natural, positive, whole
+from ..progress import Progress
+from .options import add_agent, add_command, add_device, natural, positive, whole
 
 EPILOG = """keys:
   R      begins a new episode        SPACE  pauses
@@ -28,13 +29,14 @@ examples:
   frmdn play --run runs/car --temperature 0.5                  in a tamer one
   frmdn play --run runs/car --in reality --seed 3              on a real track, for comparison
   frmdn play --run runs/doom --agent                           watch the agent in its dream; A takes the wheel
+  frmdn play car.safetensors --agent                           the same of an agent file
 """
 
 
 def add_play(commands: Any) -> None:
-    help = "play the world of a run with the keyboard, in its dream or for real"
+    help = "play the world of an agent with the keyboard, in its dream or for real"
     command = add_command(commands, "play", help, EPILOG, run)
-    add_folder(command)
+    add_agent(command)
     command.add_argument(
         "--in", choices=("dream", "reality"), default="dream", dest="world", help="where to play (default: dream)"
     )
@@ -47,33 +49,35 @@ def add_play(commands: Any) -> None:
     )
     command.add_argument("--fps", type=positive, metavar="F", help="transitions a second (default: the world's own)")
     command.add_argument("--agent", action="store_true", help="the agent drives at first")
+    add_device(command)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Open a window on the run's dream or on its real environment, and let a person play until it is closed."""
+    """Open a window on the agent's dream or on its real environment, and let a person play until it is closed."""
     from frmdn.agent.seeds import episode_seeds
 
     from ..play.game import dream_game, pace, real_game
     from ..play.loop import Sitting
     from ..play.window import Window
-    from ..session import open_session
+    from ..trained.find import find
+    from .settle import ready
 
-    session = open_session(options.out)
-    game = dream_game(session, options.temperature) if options.world == "dream" else real_game(session)
+    trained = find(options.out, ready(options, Progress().line), options.imports)
+    game = dream_game(trained, options.temperature) if options.world == "dream" else real_game(trained)
     try:
         if options.agent and not game.has_agent:
             raise ValueError(f"--agent needs an evolved one: run frmdn evolve --run {options.out} first")
-        window = Window(f"{session.config.env}: {options.world}", options.scale)
+        window = Window(f"{trained.official.id}: {options.world}", options.scale)
         try:
-            root, first = session.config.seed, options.seed
+            root, first = trained.root_seed, options.seed
             sitting = Sitting(
                 game,
                 window,
                 seed=lambda number: episode_seeds(root, "transfer", 1, first + number)[0],
-                tell=session.progress.line,
+                tell=Progress().line,
                 agent=options.agent,
             )
-            sitting.play(options.fps or pace(session.spec))
+            sitting.play(options.fps or pace(trained.official))
         finally:
             window.close()
     finally:

@@ -11,7 +11,7 @@ from ..files import read_json
 from ..progress import Progress, duration
 from ..workspace import StageStatus, Workspace
 from .options import add_command, add_machine, add_search, add_settings, print_json, whole
-from .settle import requested, run_named, settle
+from .settle import check_device, nothing_to_play, requested, run_named, settle
 
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
@@ -25,6 +25,7 @@ examples:
   frmdn run --preset quick --out runs/rmdn --memory rmdn --seed 3
   frmdn run --preset quick --out runs/wide --set search.population=64 --set memory.hidden=512
   frmdn run --out runs/car --ray-address auto         on a Ray cluster that is already there
+  frmdn run --env ALE/Pong-v5 --import ale_py --out runs/pong     a world of another package; docs/how-to/own-world.md
   frmdn run --preset quick-dream --out runs/dreamt    evolved in dreams only, in rounds; docs/how-to/dreams.md
 
 Kill it anywhere and call the same command again: it goes on after the last finished episode, checkpoint or generation.
@@ -37,7 +38,11 @@ def add_run(commands: Any) -> None:
     command.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="the run folder; made if it is not there"
     )
-    command.add_argument("--env", metavar="ID", help="Gymnasium id with pixel observations (default: CarRacing-v3)")
+    command.add_argument(
+        "--env", metavar="ID", help="Gymnasium id, or MODULE:ID to import what registers it (default: CarRacing-v3)"
+    )
+    imports = "a module that registers environments when it is imported, e.g. ale_py; may be repeated, and is stored"
+    command.add_argument("--import", action="append", default=[], metavar="MODULE", dest="imports", help=imports)
     command.add_argument(
         "--preset", metavar="NAME", help="smoke, quick, quick-dream, standard or paper (default: quick)"
     )
@@ -60,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
     """`frmdn run`: all stages, on a new or on an existing folder."""
     workspace = Workspace(options.out)
     workspace.check_free()
+    check_device(options)
     config = requested(options, workspace)
     with workspace.lock():
         progress = Progress(workspace.root / "log.txt")
@@ -69,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
             progress.line(f"all {len(statuses)} stages of {workspace.root} are done already: nothing to do")
         else:
             run_named(options, workspace, list(workspace.table), progress)
+        if "evolve" not in workspace.table:
+            progress.line(f"no search, no evaluation: {nothing_to_play(workspace)}")
         _summary(workspace, progress)
     if options.json:
         print_json(_overview(workspace))
@@ -93,6 +101,6 @@ def _overview(workspace: Workspace) -> dict[str, Any]:
     return {
         "run": str(workspace.root),
         "stages": [stage(status) for status in workspace.status()],
-        "evaluation": read_json(workspace.root / "evaluation.json"),
+        "evaluation": read_json(workspace.root / "evaluation.json") if "evaluate" in workspace.table else None,
         "report": str(workspace.root / "report.html"),
     }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Mapping
-from pathlib import Path
+import json
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
+from ..machine import cores
 from ..progress import Progress
-from ..stages.table import fingerprints
+from ..stages.table import RECORDED, fingerprints
 from ..workspace import Workspace
 from .options import assignments
 
@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 
 ENV, PRESET = "CarRacing-v3", "quick"
 PLAYING = ("collect", "evolve", "rounds", "evaluate")  # stages that wait for the environment
-
-
-def cores() -> int:
-    """The processors that this process may use: its affinity, and the quota of its container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, round(int(quota) / int(period))))
-    except (OSError, ValueError):  # no such file, or "max": no quota
-        return count
 
 
 def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, Any]:
@@ -42,15 +32,28 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
         return _override(workspace.read_config(), words)
     if options.seed is not None:
         words.append(f"seed={options.seed}")
+    *modules, env = (options.env or "").split(":")
+    if options.imports or modules:
+        words.insert(0, f"world.imports={json.dumps([*options.imports, *modules])}")
     if exists and options.preset is None:
         stored = workspace.read_config()
-        if options.env in (None, stored["env"]):
+        if env in ("", stored["env"]):
             return _override(stored, words)
+        if stored.get("recording"):
+            from ..recordings.configuration import attach
+
+            return _override(attach(stored, env, words), words)
     from frmdn.envs.catalogue import get_spec
 
+    from ..config import asked_world
     from ..presets import preset
 
-    return _override(settings.to_json(preset(options.preset or PRESET, get_spec(options.env or ENV))), words)
+    if exists and workspace.read_config().get("recording"):
+        raise ValueError(
+            f"{workspace.root} was imported, and its preset is chosen by frmdn import SOURCE --preset {options.preset}"
+        )
+    spec = get_spec(env or ENV, world=asked_world(env or ENV, words))
+    return _override(settings.to_json(preset(options.preset or PRESET, spec)), words)
 
 
 def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
@@ -76,11 +79,23 @@ def settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, progr
 
 
 def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether nothing was made yet with the settings that differ, so that nobody can miss them."""
+    """Whether nothing was made yet with the settings that differ, so that nobody can miss them.
+
+    An environment that imported recordings are given makes their report again, and that is what it is given for.
+    """
     old, new = fingerprints(stored), fingerprints(config)
     states = {status.name: status.state for status in workspace.status()}
+    if stored["env"] == RECORDED != config["env"]:
+        states.pop("report", None)
     return all(
         states.get(name, "missing") == "missing" for name in old.keys() | new.keys() if old.get(name) != new.get(name)
+    )
+
+
+def nothing_to_play(workspace: Workspace) -> str:
+    """What a run folder without an environment needs before an agent can be searched and measured."""
+    return (
+        f"its episodes were imported, and it has nothing to play; name one: frmdn run --out {workspace.root} --env ID"
     )
 
 
@@ -88,14 +103,41 @@ def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str
     from ..stages.running import run_stages
 
     session = open_folder(options, workspace, progress)
+    if session.config.recording is not None:
+        check_imported(workspace)
     if session.spec.hint and not set(names).isdisjoint(PLAYING):
         progress.line(session.spec.hint)
     run_stages(session, names)
+
+
+def check_imported(workspace: Workspace) -> None:
+    """Raise ValueError where imported episodes are not all there: nobody but the import can make them again."""
+    status = workspace.status()[0]
+    if status.name == "collect" and status.state != "done":
+        raise ValueError(
+            f"the episodes of {workspace.root} are {status.state} ({status.why}): they were imported, so call frmdn "
+            f"import SOURCE --out {workspace.root} again"
+        )
 
 
 def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Progress) -> Session:
     from ..session import Machine, Session, stored_config
 
     workers = cores() if options.workers is None else options.workers
-    machine = Machine(workers, options.ray_address)
+    machine = Machine(workers, options.ray_address, ready(options, progress.line))
     return Session(workspace, stored_config(workspace), machine, progress)
+
+
+def check_device(options: argparse.Namespace) -> None:
+    """A device that is named and cannot compute is better known before a folder is made than after an hour."""
+    if options.device not in ("auto", "cpu"):
+        from frmdn.agent.device import choose_device
+
+        choose_device(options.device)
+
+
+def ready(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
+    """The name of the device that `--device` means here; ValueError where it cannot compute."""
+    from frmdn.agent.device import choose_device
+
+    return str(choose_device(options.device, tell))

@@ -8,27 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_json
+from ..machine import cores
 from ..progress import Progress
 from ..stages.table import ROUNDS, STAGES
 from ..workspace import Workspace
-from .options import add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
-from .settle import open_folder, requested, run_named, settle
+from .options import add_agent, add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
+from .settle import check_device, nothing_to_play, open_folder, ready, requested, run_named, settle
 
 STAGE_EPILOG = """examples:
   frmdn {name} --run runs/car
   frmdn {name} --run runs/car --workers 4 --json
 """
+FILE_EPILOG = "  frmdn evaluate car.safetensors --episodes 100\n"
 
 
 def add_stages(commands: Any) -> None:
     """A command for every stage."""
     for stage in (*STAGES, ROUNDS):
-        command = add_command(commands, stage.name, stage.help, STAGE_EPILOG.format(name=stage.name), run)
-        add_folder(command)
+        epilog = STAGE_EPILOG.format(name=stage.name) + (FILE_EPILOG if stage.name == "evaluate" else "")
+        command = add_command(commands, stage.name, stage.help, epilog, run)
         if stage.name == "evaluate":
+            add_agent(command)
             command.add_argument(
                 "--episodes", type=whole, metavar="N", help="another number than configured: printed only"
             )
+        else:
+            add_folder(command)
         if stage.name == "evolve":
             add_search(command)
         add_settings(command)
@@ -37,13 +42,17 @@ def add_stages(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`frmdn collect`, `frmdn vision` and so on: one stage of an existing folder."""
+    if options.command == "evaluate" and options.out.is_file():
+        return _evaluate_file(options)
     workspace = Workspace(options.out)
+    check_device(options)
     config = requested(options, workspace)
     with workspace.lock():
         progress = Progress(workspace.root / "log.txt")
         settle(workspace, config, options.replace, progress)
         if options.command not in workspace.table:
-            raise ValueError(f"{workspace.root} has no stage {options.command}: set rounds.count to 2 or more")
+            remedy = "set rounds.count to 2 or more" if options.command == "rounds" else nothing_to_play(workspace)
+            raise ValueError(f"{workspace.root} has no stage {options.command}: {remedy}")
         episodes = getattr(options, "episodes", None)
         if episodes not in (None, config["evaluate"]["episodes"]):
             return _evaluate_only(options, workspace, progress, episodes)
@@ -60,10 +69,33 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate_file(options: argparse.Namespace) -> int:
+    """Measure the agent of one file, on the seeds of its run's own evaluation; the file stays as it is."""
+    if options.settings or options.replace:
+        raise ValueError("an agent file keeps its settings: --set and --replace go with --run DIR")
+    from ..trained.file import AgentFile
+    from ..trained.measure import measure_file
+
+    progress = Progress()
+    file = AgentFile(options.out, ready(options, progress.line), options.imports)
+    workers = cores() if options.workers is None else options.workers
+    with progress.task("evaluate", "episodes") as task:
+        report = measure_file(file, task.update, options.episodes, workers, options.ray_address)
+    low, high = report.ci95
+    own = f"{file.evaluation['mean']:.0f} over {file.evaluation['episodes']}" if file.evaluation else "not measured"
+    progress.line(
+        f"evaluate  mean return {report.mean:.0f} (95 %: {low:.0f} to {high:.0f}) over {report.episodes} episodes; "
+        f"in its run: {own}"
+    )
+    if options.json:
+        print_json(report.to_dict())
+    return 0
+
+
 def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: Progress, episodes: int) -> int:
     """Measure a finished agent on another number of episodes; the run's own evaluation.json stays as it is."""
     from ..session import Work
-    from ..stages.evaluate import measure
+    from ..stages.evaluate import measure, told
     from ..workspace import StageClock
 
     needed = [status for status in workspace.status() if status.name not in ("evaluate", "report")]
@@ -72,7 +104,7 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
         raise ValueError(f"evaluate needs {', '.join(unfinished)} done first: run frmdn run --out {workspace.root}")
     session = open_folder(options, workspace, progress)
     with progress.task("evaluate", "episodes") as task, tempfile.TemporaryDirectory() as scratch:
-        record = {"fingerprint": "", "inputs": {}, "seconds": 0.0}
+        record = {"fingerprint": "", "inputs": {}, "root": "", "size": 0, "seconds": 0.0}
         work = Work(Path(scratch), StageClock(Path(scratch), record), task.update)
         report = measure(session, work, episodes, session.config.evaluate.baselines)
     low, high = report.ci95
@@ -80,5 +112,5 @@ def _evaluate_only(options: argparse.Namespace, workspace: Workspace, progress: 
         f"evaluate  mean return {report.mean:.0f} (95 %: {low:.0f} to {high:.0f}); evaluation.json is unchanged"
     )
     if options.json:
-        print_json(report.to_dict())
+        print_json(told(session, report))
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..statespace.settings import Observation, Variant
-from .options import add_command, add_json, add_set, whole
+from .options import add_command, add_device, add_json, add_set, whole
 
 EPILOG = """variants:
   dvbf            locally linear transitions; Gaussian recognition of the noise (Karl et al. 2017)
@@ -47,6 +47,7 @@ def add_statespace(commands: Any) -> None:
     command.add_argument(
         "--control", action="store_true", help="evolve a small controller in the dream of seed 0, and play it for real"
     )
+    add_device(command)
     add_json(command)
 
 

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from ..progress import duration
+from ..progress import duration, plain
 from ..workspace import StageStatus, Workspace
 from .options import add_command, add_folder, print_json
 
@@ -43,4 +43,4 @@ def run(options: argparse.Namespace) -> int:
 def _print_status(statuses: list[StageStatus]) -> None:
     for status in statuses:
         seconds = duration(status.seconds) if status.seconds else ""
-        print(f"{status.name:<9} {status.state:<8} {seconds:>12}  {status.why}")
+        print(f"{status.name:<9} {status.state:<8} {seconds:>12}  {plain(status.why)}")

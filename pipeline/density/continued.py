@@ -75,7 +75,7 @@ def continued(
         if t + 1 < rows:
             now = torch.cat([y, context[:, t + 1 : t + 2, size:].expand(count, -1, -1)], -1)
     native = source.scale.native
-    return Continued(native(target[0, : warm + steps]), native(torch.cat(made, 1)))
+    return Continued(native(target[0, : warm + steps].cpu()), native(torch.cat(made, 1).cpu()))
 
 
 @drawn

@@ -27,7 +27,7 @@ def nll_per_dim(model: NextStep | StrokeModel, source: Source, split: str, limit
     for cpu in whole_batches(source, split, derive(0, "measure", split), limit):
         batch = cpu.to(device)
         jacobian = torch.where(batch.mask, batch.log_jacobian, 0.0)
-        total -= float((model.log_prob(batch) + jacobian).double().sum())
+        total -= float((model.log_prob(batch) + jacobian).cpu().double().sum())
         count += int(batch.mask.sum())
     return total / (count * source.outputs)
 

@@ -63,11 +63,12 @@ def _density(
 ) -> NDArray[np.float64]:
     """p(y | x) at every point of the grid, f64[y,x], per unit of y."""
     model.eval()
-    context = torch.from_numpy((x - scale.x_mean) / scale.x_std).float().reshape(-1, 1, 1)
+    device = next(model.parameters()).device
+    context = torch.from_numpy((x - scale.x_mean) / scale.x_std).float().reshape(-1, 1, 1).to(device)
     distribution, _ = model.density(context)
-    values = torch.from_numpy((y - scale.y_mean) / scale.y_std).float()
+    values = torch.from_numpy((y - scale.y_mean) / scale.y_std).float().to(device)
     rows = [distribution.log_prob(value.expand(len(x), 1, 1))[:, 0] for value in values]
-    return np.asarray(torch.stack(rows).double().exp()) / scale.y_std
+    return np.asarray(torch.stack(rows).cpu().double().exp()) / scale.y_std
 
 
 @drawn

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from frmdn.agent.device import CPU, device_name
 from frmdn.agent.seeds import derive
 from frmdn.agent.training import TrainingState, fit
 from frmdn.rollouts.sources import SegmentBatches, Source
 
-from ..files import History, read_json, write_bytes, write_json
+from ..files import History, read_json, write_json
 from ..settings import from_json, override, read_settings, settle, to_json
 from ..strokes.model import StrokeConfig, StrokeModel
-from ..weights import load, load_model, save_model
+from ..weights import load, load_model, save, save_model
 from .data import Data
 from .measure import nll_per_dim
 from .model import ModelConfig, NextStep, new_model
@@ -89,12 +89,12 @@ class Run:
         folder: made where it does not exist; ValueError if it holds a run of another plan or other data.
         source: the data of the plan.
         plan: what to train.
+        device: where.
     """
 
-    def __init__(self, folder: Path, source: Source, plan: Plan) -> None:
-        self.folder, self.source, self.plan = folder, source, plan
+    def __init__(self, folder: Path, source: Source, plan: Plan, device: torch.device = CPU) -> None:
+        self.folder, self.source, self.plan, self.device = folder, source, plan, device
         self.history = History(folder / "history.jsonl", "check")
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         about = {"scale": asdict(source.scale), "about": dict(source.about)}
         settle(
             folder / "run.json",
@@ -105,9 +105,9 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The finished run's figures, or None."""
+        """The finished run's figures, or None; also where its weights are gone."""
         path = self.folder / "result.json"
-        return read_json(path) if path.exists() else None
+        return read_json(path) if path.exists() and (self.folder / "model.safetensors").exists() else None
 
     def finish(self, report: Report) -> dict[str, Any]:
         """Train to the end from wherever the run stands, measure on the test split, and return the result."""
@@ -141,6 +141,7 @@ class Run:
             "best_step": best.step,
             "best_share": round(best.share, 4),  # of the budget; well below 1: it began to overfit
             "diverged": diverged,
+            "device": device_name(self.device),
         }
         write_json(self.folder / "result.json", result)
         (self.folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -239,8 +240,7 @@ class _Training:
         tensors = {f"best.{name}": tensor for name, tensor in self.best.tensors.items()}
         tensors |= {f"state.{name}": tensor for name, tensor in self.state.tensors.items()}
         step = torch.tensor(self.state.step, dtype=torch.int64)
-        record = {"step": step, "numbers": torch.tensor(numbers, dtype=torch.float64), **tensors}
-        write_bytes(self.path, save_tensors({name: tensor.contiguous() for name, tensor in record.items()}))
+        save(self.path, {"step": step, "numbers": torch.tensor(numbers, dtype=torch.float64), **tensors})
 
     def _restore(self) -> None:
         tensors = load(self.path)

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import derive, generator
 from frmdn.rollouts.sources import Source, whole_batches
 
 from ..files import write_bytes
+from ..progress import Progress
 from ..strokes.model import StrokeModel
 from .data import Data, open_source
 from .model import NextStep
@@ -54,6 +56,7 @@ def generate(model: NextStep, count: int, steps: int, draw: Draw) -> Tensor:
 def dream(model: NextStep, context: Tensor, warm: int, draw: Draw) -> Tensor:
     """Latents f32[T,Z] after contexts f32[T,Z+A] of an episode: `warm` steps on its own latents, then on ours."""
     model.eval()
+    context = context.to(next(model.parameters()).device)
     noise, latent, made = draw.generator("dream"), model.config.outputs, []
     z, state = context[0, :latent], None
     for t in range(len(context)):
@@ -63,7 +66,7 @@ def dream(model: NextStep, context: Tensor, warm: int, draw: Draw) -> Tensor:
         distribution, state = model.density(now[None, None], state)
         z = distribution.sample(temperature=draw.temperature, generator=noise)[0, 0]
         made.append(z)
-    return torch.stack(made)
+    return torch.stack(made).cpu()
 
 
 def write_sample(options: argparse.Namespace) -> str:
@@ -75,6 +78,7 @@ def write_sample(options: argparse.Namespace) -> str:
 
         return write_strokes(options, open_source(data), model)
     _refuse_strokes(options, data)
+    model = model.to(choose_device(options.device, Progress().line))
     draw = Draw(options.temperature[0], options.seed)
     if data.columns is not None:
         from .continued import write_continued

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from frmdn.agent.density import ConditionalDensity, mdn
+from frmdn.agent.density.mixture import draw
 
 HIDDEN, COMPONENTS = (15, 15), 5
 
@@ -53,8 +54,8 @@ class Gaussian(Independent):
     ) -> Tensor:
         """Samples [*sample_shape,*B,D]; the temperature multiplies the variance."""
         loc, scale = self.base_dist.loc, self.base_dist.scale
-        noise = torch.randn((*sample_shape, *loc.shape), generator=generator, dtype=loc.dtype)
-        return loc + scale * temperature**0.5 * noise.to(loc.device)
+        noise = draw(torch.randn, (*sample_shape, *loc.shape), loc, generator)
+        return loc + scale * temperature**0.5 * noise
 
 
 def slides_mdn(inputs: int, outputs: int) -> ConditionalDensity:

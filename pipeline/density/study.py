@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from frmdn.agent.device import choose_device
 from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..commands.options import assignments
@@ -28,23 +31,25 @@ def compare(options: argparse.Namespace) -> int:
     choose_settings(assignments(options))  # a mistake is better known before the folder is there
     chosen = choose(options.data, options.path, options.protocol, _columns(options))
     models = list(dict.fromkeys(options.models or MODELS + (SLIDES if options.data == "inverse-sine" else ())))
-    path = options.out / "density.json"
+    path, device = options.out / "density.json", _device(options)
     read_results(path)  # a damaged file is better known before an hour of work than after it
     with Workspace(options.out).lock():
         progress = Progress(options.out / "log.txt")
-        records = [_compare_one(options, data, models, progress) for data in chosen]
+        records = [_compare_one(options, data, models, device, progress) for data in chosen]
     if options.json:
         print(json.dumps(records, indent=2, allow_nan=False))
     return 0
 
 
-def _compare_one(options: argparse.Namespace, data: Data, models: Sequence[str], progress: Progress) -> dict[str, Any]:
+def _compare_one(
+    options: argparse.Namespace, data: Data, models: Sequence[str], device: torch.device, progress: Progress
+) -> dict[str, Any]:
     from .plots import write_plots
 
     source, folder = _open(data, progress), options.out / data.name
     wanted = [(name, seed) for seed in range(options.seeds) for name in models]
     runs = {
-        key: Run(folder / key[0] / f"seed-{key[1]}", source, _plan(options, data, source, *key))
+        key: Run(folder / key[0] / f"seed-{key[1]}", source, _plan(options, data, source, *key), device)
         for key in dict.fromkeys([*wanted, *_finished(folder)])  # those of earlier calls must fit the same settings
     }
     _finish({key: runs[key] for key in wanted}, progress, data.name)
@@ -96,11 +101,12 @@ def fit(options: argparse.Namespace) -> int:
     """One model, kept in its folder."""
     choose_settings(assignments(options))
     (data,) = choose(options.data, options.path, options.protocol, _columns(options))
+    device = _device(options)
     with Workspace(options.out).lock():
         progress = Progress(options.out / "log.txt")
         source = _open(data, progress)
         plan = _plan(options, data, source, options.model, options.seed)
-        current = Run(options.out, source, plan)
+        current = Run(options.out, source, plan, device)
         if current.result is None:
             with progress.task(options.model, "checks") as task:
                 task.update(0, plan.recipe.checks)
@@ -143,6 +149,10 @@ def _open(data: Data, progress: Progress) -> Source:
         source = open_source(data, lambda done, total: task.update(done, total))
     progress.line(f"{data.name}: {', '.join(f'{key} {value}' for key, value in source.about.items())}")
     return source
+
+
+def _device(options: argparse.Namespace) -> torch.device:
+    return choose_device(options.device, Progress().line)
 
 
 def _columns(options: argparse.Namespace) -> Columns:

@@ -83,7 +83,9 @@ def strip(
         draw.text((x, 27), value, colour, font(16), anchor="lm")
         x += room
     x = max(x, PANEL + 2 * GAP)  # under the second view, where the cells leave it free
-    if controls.names:
+    if not len(action):
+        draw.text((x, 27), "nobody acts", SOFT, font(12), anchor="lm")
+    elif controls.names:
         draw.text((x, 8), "action", SOFT, font(10), anchor="lm")
         draw.text((x, 27), controls.names[int(action.argmax())], BLUE, font(16), anchor="lm")
     else:
@@ -127,7 +129,7 @@ def enlarge(picture: NDArray[np.uint8], side: int) -> Picture:
 
 def pixels(pictures: Tensor) -> NDArray[np.uint8]:
     """Pictures f32[...] from 0 to 1, as decoders make them, as u8[...]."""
-    return pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    return pictures.float().clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy()
 
 
 def blank(width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:

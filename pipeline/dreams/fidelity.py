@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frmdn.agent.dream import Dream
-from frmdn.agent.open_loop import longest_below, open_loop, spread_of, squared_errors, steps_below, warm_up
+from frmdn.agent.open_loop import OpenLoop, longest_below, open_loop, spread_of, squared_errors, steps_below, warm_up
 from frmdn.agent.seeds import derive, generator
 from frmdn.agent.vision import ConvVAE
 from frmdn.rollouts.latents import Latents
@@ -89,16 +89,20 @@ def measure_open_loop(
     All errors are relative: root mean square distance, in units of the root mean square distance of held-out reality
     from its own average. Latents are measured in units of V's own uncertainty, dimension by dimension, for a drawn
     latent has as much noise as V's posterior in the dimensions that mean nothing. Frames are compared as V decodes
-    them, so that M alone is measured and not what V loses.
+    them, so that M alone is measured and not what V loses. The dream is where the vision is.
     `better_than_still` is the longest run of steps in which the mean error lies below that of the still predictor
     (`since` its first step, `steps` its last), `below_threshold` the steps before the error reaches the threshold, both
     with the 95 % interval of a bootstrap over episodes. A value equal to the horizon means "at least".
     """
     windows = cut(episodes, plan)
     w, h = windows.warmup, windows.horizon
-    start = warm_up(dream.memory, windows.latents[:, : w + 1], windows.actions[:, :w])
-    drawn, _ = open_loop(dream, start, windows.actions[:, w:], generator(seed, "open loop"))
-    point, _ = open_loop(dream, start, windows.actions[:, w:])
+    device = next(vision.parameters()).device
+    actions = windows.actions.to(device)
+    start = warm_up(dream.memory, windows.latents[:, : w + 1].to(device), actions[:, :w])
+    drawn, point = (
+        OpenLoop(*(part.cpu() for part in open_loop(dream, start, actions[:, w:], noise)[0]))
+        for noise in (generator(seed, "open loop"), None)
+    )
     real = windows.latents[:, w + 1 :]
     paths = {"drawn": drawn.latents, "point": point.latents, STILL: windows.latents[:, w : w + 1].expand_as(real)}
     every = np.arange(h)
@@ -141,8 +145,9 @@ def _frame_errors(
 
 @torch.inference_mode()
 def decode(vision: ConvVAE, z: Tensor) -> Tensor:
-    """Pictures f32[N,H,W,C] in 0..1 of latents f32[N,Z], some at a time."""
-    return torch.cat([vision.decode(part).float() for part in z.split(CHUNK)])
+    """Pictures f32[N,H,W,C] in 0..1 of latents f32[N,Z], some at a time; on the CPU, wherever the vision is."""
+    device = next(vision.parameters()).device
+    return torch.cat([vision.decode(part.to(device)).float().cpu() for part in z.split(CHUNK)])
 
 
 def _summary(

@@ -22,9 +22,9 @@ from frmdn.rollouts.run import Runner, run_episodes
 
 from ..drawing import canvas
 from ..drawing.canvas import Controls, controls_of
-from ..session import Session
+from ..trained.trained import Trained
 from .fidelity import CHUNK, decode
-from .worlds import dream_slots, require
+from .worlds import dream_slots
 
 Pictures = NDArray[np.uint8]
 
@@ -58,18 +58,19 @@ class Film:
         return len(self.actions)
 
 
-def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> Film:
+def film_open_loop(trained: Trained, shot: Shot, episode: int | None = None) -> Film:
     """A dream that watches the first steps of a real episode and is then given its actions alone.
 
-    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
+    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses. Where
+    there is no agent because all was imported, it is the first of those held out.
     """
-    require(session, "evolve" if episode is None else "memory")
-    session = session.kept
+    episode = trained.shown() if episode is None else episode
+    trained.require("evolve" if episode is None else "memory")
+    agent = trained.agent().to(trained.device)
     if episode is None:
-        agent = session.agent()
-        source, name = drive(session, agent, shot), "a new drive of the agent"
+        source, name = drive(trained, agent, shot), "a new drive of the agent"
     else:
-        agent, source, name = session.agent(), _stored(session, episode), f"stored episode {episode}"
+        source, name = _stored(trained, episode), f"stored episode {episode}"
     total = min(source.steps, shot.warmup + shot.steps)
     warmup = min(shot.warmup, max(1, total // 2))  # of a short episode, the dream shall have its part
     latents, actions = encode(agent, source.frames[: total + 1]), torch.from_numpy(source.actions[:total])[None]
@@ -85,7 +86,7 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
         ),
         alone=warmup,
         actions=source.actions[:total],
-        controls=controls_of(session.spec),
+        controls=controls_of(trained.official),
         real=source.rewards[:total],
         **_drawn(merged),
     )
@@ -94,49 +95,56 @@ def film_open_loop(session: Session, shot: Shot, episode: int | None = None) -> 
 def _through(agent: Agent, latents: Tensor, actions: Tensor, warmup: int, shot: Shot) -> tuple[OpenLoop, OpenLoop]:
     """What was expected while watching latents f32[1,N+1,Z], and what was dreamt after `warmup` of the N actions."""
     assert agent.memory is not None
+    device = next(agent.memory.parameters()).device
+    latents, actions = latents.to(device), actions.to(device)
     head, tail = actions[:, :warmup], actions[:, warmup:]
     lived = watch(agent.memory, latents[:, : warmup + 1], head)
     start = warm_up(agent.memory, latents[:, : warmup + 1], head)
     dream = Dream(agent.memory, temperature=shot.temperature)
-    return lived, open_loop(dream, start, tail, generator(shot.seed, "film"))[0]
+    return _here(lived), _here(open_loop(dream, start, tail, generator(shot.seed, "film"))[0])
 
 
-def film_agent(session: Session, shot: Shot) -> Film:
+def _here(run: OpenLoop) -> OpenLoop:
+    """On the CPU, where pictures are made."""
+    return OpenLoop(*(part.cpu() for part in run))
+
+
+def film_agent(trained: Trained, shot: Shot) -> Film:
     """The agent acting in its own dream, from the first latent of a real episode until the dream ends it."""
-    require(session, "evolve")
-    session = session.kept
-    agent = session.agent()
+    trained.require("evolve")
+    agent = trained.agent().to(trained.device)
     assert agent.memory is not None
-    world = dream_slots(session, agent, shot.temperature, 1, shot.steps, [agent.memory])
-    policy = ControllerPolicy(agent.controller, agent.squash, 1, session.theta(agent))
+    world = dream_slots(trained, agent, shot.temperature, 1, shot.steps, [agent.memory])
+    policy = ControllerPolicy(agent.controller, agent.squash, 1, trained.theta(agent))
     runner = Runner(world, policy, record=lambda episode: episode)
-    seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]
+    seed = episode_seeds(trained.root_seed, "transfer", 1, shot.seed)[0]
     (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
     episode: Episode = outcome.payload
     # Features begin with the latent; replayed with an empty memory, they give the densities that were dreamt from.
     latents = torch.from_numpy(episode.frames[:, : agent.vision.config.latent])
-    lived = watch(agent.memory, latents[None], torch.from_numpy(episode.actions)[None])
+    device = next(agent.memory.parameters()).device
+    lived = _here(watch(agent.memory, latents[None].to(device), torch.from_numpy(episode.actions)[None].to(device)))
     ending = "the dream ended it" if outcome.terminated else "still going"
     return Film(
         summary=f"{outcome.steps} steps at temperature {shot.temperature:g}, return {outcome.total:.0f}, {ending}",
         panels=(("the agent in its own dream", pixels(agent, latents)),),
         alone=0,
         actions=episode.actions,
-        controls=controls_of(session.spec),
+        controls=controls_of(trained.official),
         real=None,
         **_drawn(lived),
     )
 
 
-def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
-    """A new real episode of the run's agent, as long as the film."""
+def drive(trained: Trained, agent: Agent, shot: Shot) -> Episode:
+    """A new real episode of the agent, as long as the film."""
     runner = Runner(
-        make_slots(session.official, 1, official=True),
-        AgentPolicy(agent, SLOTS, session.theta(agent)),
+        make_slots(trained.official, 1, official=True),
+        AgentPolicy(agent, SLOTS, trained.theta(agent)),
         max_steps=shot.warmup + shot.steps,
         record=lambda episode: episode,
     )
-    seed = episode_seeds(session.config.seed, "transfer", 1, shot.seed)[0]
+    seed = episode_seeds(trained.root_seed, "transfer", 1, shot.seed)[0]
     try:
         (outcome,) = run_episodes(runner, [Job(index=0, seed=seed)])
     finally:
@@ -145,8 +153,8 @@ def drive(session: Session, agent: Agent, shot: Shot) -> Episode:
     return episode
 
 
-def _stored(session: Session, episode: int) -> Episode:
-    store = session.episodes()
+def _stored(trained: Trained, episode: int) -> Episode:
+    store = trained.episodes()
     indices = store.indices()
     if episode not in indices:
         raise ValueError(f"episode {episode} is not stored: this run has episodes 0 to {max(indices, default=-1)}")
@@ -155,9 +163,9 @@ def _stored(session: Session, episode: int) -> Episode:
 
 @torch.inference_mode()
 def encode(agent: Agent, frames: Pictures) -> Tensor:
-    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them."""
-    pieces = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK)
-    return torch.cat([agent.vision.encode_mean(piece).float() for piece in pieces])
+    """Latents f32[N,Z] of frames u8[N,H,W,C], as the agent sees them; on the CPU."""
+    pieces, device = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK), next(agent.vision.parameters()).device
+    return torch.cat([agent.vision.encode_mean(piece.to(device)).float().cpu() for piece in pieces])
 
 
 def pixels(agent: Agent, z: Tensor) -> Pictures:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frmdn.agent.agent import Agent
+from frmdn.agent.device import device_name
 from frmdn.agent.dream import Dream
 from frmdn.agent.seeds import derive
 from frmdn.controller.evaluate import versions
@@ -24,7 +25,7 @@ from .fidelity import OpenLoopPlan, measure_open_loop
 from .figures import open_loop_figure, rho_text, temperature_figure, transfer_figure
 from .section import RESULT
 from .transfer import TransferPlan, compare, controllers, mean_std, play_for_real, play_in_dreams
-from .worlds import held_out, require
+from .worlds import held_out
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,18 @@ class ReportPlan:
 
 def make_report(session: Session, plan: ReportPlan) -> dict[str, Any]:
     """Measure, write `dream.json` and `dream/*.png`, and return what was written. Of several rounds, the one kept."""
-    require(session, "memory", "evolve")
+    session.require("memory", "evolve")
     root, inputs, session = session.workspace.root, made_of(session), session.kept
     begin, agent, seed = time.monotonic(), session.agent(), session.config.seed
-    quality = _open_loop(session, agent, plan.open_loop)
+    mind = agent.to(session.machine.device)  # the workers move their own
+    quality = _open_loop(session, mind, plan.open_loop)
     chosen = controllers(session, agent, plan.transfer.controllers)
     with session.progress.task("real", "episodes") as task:
         real = play_for_real(session, agent, chosen, plan.transfer, task.update)
     rows = []
     for temperature in plan.transfer.temperatures:
         with session.progress.task("dream", "steps") as task:
-            dreamt, steps = play_in_dreams(session, agent, chosen, plan.transfer, temperature, task.update)
+            dreamt, steps = play_in_dreams(session, mind, chosen, plan.transfer, temperature, task.update)
         rows.append({**compare(chosen, real, dreamt, temperature, seed), "steps": steps})
     result = {
         "env": session.config.env,
@@ -58,6 +60,7 @@ def make_report(session: Session, plan: ReportPlan) -> dict[str, Any]:
         "temperatures": rows,
         "open_loop": quality,
         "versions": versions(),
+        "device": device_name(session.machine.device),
         "seconds": time.monotonic() - begin,
     }
     write_json(root / RESULT, result)

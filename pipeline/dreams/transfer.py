@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frmdn.agent.agent import Agent
+from frmdn.agent.device import choose_device
 from frmdn.agent.seeds import derive, episode_seeds
 from frmdn.controller.replay import Selected, select
 from frmdn.controller.transfer import Correlation, rank_correlation
@@ -82,7 +83,8 @@ def play_for_real(
     ]
     total, lines = len(chosen) * len(seeds), len(returns)
     report(total - len(jobs), total, "")
-    make, machine = partial(_real_runner, spec, agent), session.machine
+    machine = session.machine
+    make = partial(_real_runner, spec, agent, machine.acting)
     if jobs:
         with open_pool(make, machine.workers, machine.address) as pool:
             for count, outcome in enumerate(pool.run(jobs), start=1):
@@ -101,8 +103,8 @@ def _log(session: Session, spec: EnvSpec) -> History:
     return History(session.workspace.root / "dream" / f"real-{key}.jsonl", "line")
 
 
-def _real_runner(spec: EnvSpec, agent: Agent) -> Runner:
-    return Runner(make_slots(spec, REAL_SLOTS), AgentPolicy(agent, REAL_SLOTS))
+def _real_runner(spec: EnvSpec, agent: Agent, device: str) -> Runner:
+    return Runner(make_slots(spec, REAL_SLOTS), AgentPolicy(agent.to(choose_device(device)), REAL_SLOTS))
 
 
 def play_in_dreams(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -18,9 +19,11 @@ from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.episodes.joined import Episodes, LatentSource
 
 from ..config import RunConfig
-from ..dreams.worlds import dream_slots, first_latents, rules
+from ..dreams.worlds import dream_slots
 from ..files import History, read_json
 from ..session import Session, open_session
+from ..trained.export import export
+from ..trained.file import HELD
 from ..workspace import StageStatus, Workspace
 from .player import Player
 
@@ -176,6 +179,25 @@ class Run:
         """
         return Player(self.agent(), self.theta() if theta is None else theta, self.spec)
 
+    def export(self, file: str | Path) -> Path:
+        """Write the agent into one file, which `frmdn.load` reads without the environment: its path.
+
+        Args:
+            file: a name that ends in .safetensors; an agent file of that name is written anew.
+
+        Raises:
+            ValueError: the controller is not evolved yet, or the name is that of something else.
+
+        >>> frmdn.load(frmdn.open("runs/tiny").export("agent.safetensors"))
+        Player(Counting-v0, 82 parameters)
+        """
+        for stage in HELD:
+            self._finished(stage)
+        path = Path(file).expanduser()
+        measured = any(status.name == "evaluate" and status.state == "done" for status in self.status())
+        export(self.session, path, self.evaluation if measured else None)
+        return path
+
     # What it dreams
 
     def dream(self, temperature: float = 1.0) -> Dream:
@@ -188,8 +210,9 @@ class Run:
         >>> state.z.shape, reward.shape
         (torch.Size([3, 32]), torch.Size([3]))
         """
-        ends, reward = rules(self.session)
-        return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward)
+        ends, reward = self.session.rules
+        actions = self.spec.action.play
+        return Dream(self.memory(), temperature=temperature, done_threshold=ends, reward=reward, actions=actions)
 
     def starts(self) -> Tensor:
         """Where dreams begin: the first latent of every real episode, f32[N,Z].
@@ -198,13 +221,21 @@ class Run:
         torch.Size([4, 32])
         """
         self._finished("encode")
-        return first_latents(self.session)
+        return self.session.first_latents()
 
-    def dream_env(self, envs: int = 1, *, temperature: float = 1.0, max_steps: int | None = None) -> DreamEnv:
+    def dream_env(
+        self,
+        envs: int = 1,
+        *,
+        temperature: float = 1.0,
+        max_steps: int | None = None,
+        autoreset: AutoresetMode = AutoresetMode.NEXT_STEP,
+    ) -> DreamEnv:
         """`envs` dreams side by side as a Gymnasium vector environment that renders.
 
         Observations are the features that the controller sees, f32[envs,F]; actions are the real world's. `max_steps`
-        cuts a dream; None: as long as a real episode.
+        cuts a dream; None: as long as a real episode. `autoreset` says when a dream that is over begins anew:
+        `AutoresetMode.SAME_STEP` is what `frmdn.stable_baselines` wants.
 
         >>> env = frmdn.open("runs/tiny").dream_env(2)
         >>> features, info = env.reset(seed=0)
@@ -215,7 +246,7 @@ class Run:
         self._finished("encode")
         agent = self.agent()
         slots = dream_slots(self.session, agent, temperature, envs, max_steps)
-        return DreamEnv(slots, decode=agent.vision.decode, seed=self.config.seed)
+        return DreamEnv(slots, decode=agent.vision.decode, seed=self.config.seed, autoreset=autoreset)
 
     # What is there
 
@@ -235,6 +266,11 @@ class Run:
 
     def _missing(self, stage: str, path: Path) -> ValueError:
         why = {status.name: f"{status.state}: {status.why}" for status in self._owner(stage).workspace.status()}
+        if stage not in why:
+            return ValueError(
+                f"{self.folder} has no {stage}: its episodes were imported, and it has nothing to play; name an "
+                f"environment by frmdn run --out {self.folder} --env ID"
+            )
         return ValueError(
             f"{path} is not finished (its stage, {stage}, is {why[stage]}): run frmdn run --out {self.folder}"
         )

@@ -47,6 +47,7 @@ def evolve(
     dreams: bool | None = None,
     seed: int | None = None,
     workers: int = 0,
+    device: str = "auto",
 ) -> Evolved:
     """Search a controller for a vision and a memory; the run folder is left as it is.
 
@@ -57,6 +58,7 @@ def evolve(
         dreams: measure candidates in dreams of the run, as its `config.dream` says; None: as the run's search did.
         seed: root of the random numbers; None: that of the run, else 0.
         workers: processes that play side by side; 0 plays in this one. They change the time only.
+        device: what computes: auto, cpu, cuda, cuda:1 or mps; auto is a GPU of CUDA where one works.
 
     Raises:
         ValueError: an agent needs a world; only a run can dream, or has episodes to find a subspace in.
@@ -69,7 +71,7 @@ def evolve(
     [10, 10]
     """
     if isinstance(who, Run):
-        return _of_run(who, world, search, dreams, seed, workers)
+        return _of_run(who, world, search, dreams, seed, Machine(workers, on=device))
     if world is None:
         raise ValueError("world must be named where an agent is evolved: give a Gymnasium id, or what get_spec returns")
     if dreams:
@@ -78,7 +80,8 @@ def evolve(
     if config.subspace is not None:
         raise ValueError("subspace needs a run, whose episodes show what varies: give frmdn.open(folder), or None")
     seeds = episode_seeds(root, "validate", config.validate_episodes)
-    with open_pool(partial(search_runner, spec, who, config), workers) as pool:
+    make = partial(search_runner, spec, who, config, Machine(workers, on=device).acting)
+    with open_pool(make, workers) as pool:
         length = lengths(config, min(config.max_steps or spec.max_steps, spec.max_steps))
         return _search(who, spec, config, Searched(RealFitness(pool), None, length, seeds), root, None, None)
 
@@ -89,15 +92,15 @@ def _of_run(
     search: SearchConfig | None,
     dreams: bool | None,
     seed: int | None,
-    workers: int,
+    machine: Machine,
 ) -> Evolved:
     session, agent = run.session, run.agent()
     config = replace(session.config, search=search or session.config.search)
     if seed is not None:
         config = replace(config, seed=seed)
-    session = replace(session, config=config, machine=Machine(workers))
+    session = replace(session, config=config, machine=machine)
     spec = session.spec if world is None else world_of(world)
-    make = partial(search_runner, spec, agent, config.search)
+    make = partial(search_runner, spec, agent, config.search, machine.acting)
     with searched(session, agent, make, session.dreams if dreams is None else dreams) as where:
         space = subspace(session, agent)
         return _search(agent, spec, config.search, where, session.seed, session.start(agent), space)

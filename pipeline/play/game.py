@@ -13,14 +13,15 @@ from torch import Tensor
 
 from frmdn.agent.agent import Agent
 from frmdn.envs.errors import MissingExtra
+from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec, Vectors
 from frmdn.envs.vector import GymnasiumSlots, SlotEnv
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import AgentPolicy, ControllerPolicy, Policy
 
 from ..dreams.film import pixels
-from ..dreams.worlds import dream_slots, require
-from ..session import Session
+from ..dreams.worlds import dream_slots
+from ..trained.trained import Trained
 
 Panels = tuple[tuple[str, NDArray[np.uint8]], ...]  # captions and pictures u8[H,W,C]
 FPS = 30.0  # transitions a second where the world does not say how fast it is
@@ -50,7 +51,7 @@ class Wheel:
     hand: Vectors | None
 
     def __call__(self, raw: Tensor) -> Tensor:
-        return self.squash(raw) if self.hand is None else torch.from_numpy(self.hand)[None]
+        return self.squash(raw) if self.hand is None else torch.from_numpy(self.hand)[None].to(raw.device)
 
 
 class Game:
@@ -101,12 +102,13 @@ class Game:
         self.world.close()
 
 
-def dream_game(session: Session, temperature: float) -> Game:
+def dream_game(trained: Trained, temperature: float) -> Game:
     """The dream of the memory that acts, decoded by the vision; rewards and ends are those of the run's own dreams."""
-    require(session, "memory")
-    agent, theta = session.agent(), _theta(session)
+    trained.require("memory")
+    agent = trained.agent().to(trained.device)
+    theta = trained.theta(agent) if trained.has("evolve") else None
     assert agent.memory is not None
-    world = dream_slots(session, agent, temperature, 1, None, [agent.memory])
+    world = dream_slots(trained, agent, temperature, 1, None, [agent.memory])
     wheel = Wheel(agent.squash)
     policy = ControllerPolicy(agent.controller, wheel, 1, _or_zero(theta, agent))
 
@@ -116,27 +118,28 @@ def dream_game(session: Session, temperature: float) -> Game:
     return Game(world, view, wheel, policy, theta is not None)
 
 
-def real_game(session: Session) -> Game:
+def real_game(trained: Trained) -> Game:
     """The real environment: its own picture where it draws one, beside the frame that the agent sees."""
-    theta = _theta(session)
-    spec = session.official
+    spec = trained.official
     world = GymnasiumSlots(spec, 1, render_mode="rgb_array")
     wheel, policy = Wheel(spec.action.squash), None
-    if theta is not None:
-        agent = copy.copy(session.agent())
+    if trained.has("evolve"):
+        agent = copy.copy(trained.agent().to(trained.device))
         agent.squash = wheel
-        policy = AgentPolicy(agent, 1, theta)
+        policy = AgentPolicy(agent, 1, trained.theta(agent))
 
     def view(frame: NDArray[np.generic]) -> tuple[Panels, float | None]:
         seen, picture = np.asarray(frame, np.uint8), world.picture(0)
         panels = (("what the agent sees", seen),)
         return (panels if picture is None else (("reality", picture), *panels)), None
 
-    return Game(world, view, wheel, policy, theta is not None)
+    return Game(world, view, wheel, policy, policy is not None)
 
 
 def pace(spec: EnvSpec) -> float:
     """Transitions a second at which people usually play this world; FPS where it does not say or is not installed."""
+    if spec.id == RECORDED:
+        return FPS
     try:
         env = spec.make()
     except MissingExtra:
@@ -145,14 +148,6 @@ def pace(spec: EnvSpec) -> float:
         return float(env.metadata.get("render_fps") or FPS * spec.repeat) / spec.repeat
     finally:
         env.close()
-
-
-def _theta(session: Session) -> NDArray[np.float32] | None:
-    """The evolved controller; None where there is none yet."""
-    states = {status.name: status.state for status in session.workspace.status()}
-    if states["evolve"] != "done":
-        return None
-    return session.theta(session.agent())
 
 
 def _or_zero(theta: NDArray[np.float32] | None, agent: Agent) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_history, read_json
-from ..stages.table import Stage, table
+from ..stages.table import RECORDED, Stage, table
 
 VIDEO = "agent.webm"
 
@@ -44,6 +44,17 @@ class Findings:
         return str(self.evaluation.get("env") or self.config.get("env") or "an unnamed environment")
 
     @property
+    def title(self) -> str:
+        """The environment, or what was recorded where there is none."""
+        recording = self.config.get("recording") or {}
+        return str(recording.get("source", "recordings")) if self.watched else self.env
+
+    @property
+    def watched(self) -> bool:
+        """Whether all was imported and there is no environment to play."""
+        return self.config.get("env") == RECORDED
+
+    @property
     def seconds(self) -> float:
         return sum(stage.seconds for stage in self.stages)
 
@@ -58,15 +69,15 @@ def read_findings(folder: Path | str) -> Findings:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is no run folder: make one with frmdn run --out {folder}")
-    config, evolution = _optional(folder / "config.json"), read_history(folder / "controller" / "history.jsonl")
+    config, evolution = _optional(folder / "config.json"), _lines(folder / "controller", "generation")
     config.pop("format", None)  # of the folder, not of the run
-    later = (read_history(path) for path in folder.glob("round-*/controller/history.jsonl"))
+    later = [_lines(path, "generation") for path in folder.glob("round-*/controller")]
     return Findings(
         folder=folder,
         config=config,
         stages=tuple(_stage(folder, stage) for stage in table(config) if stage.name != "report"),
-        vision=read_history(folder / "vision" / "history.jsonl"),
-        memory=read_history(folder / "memory" / "history.jsonl"),
+        vision=_lines(folder / "vision", "step"),
+        memory=_lines(folder / "memory", "step"),
         evolution=evolution,
         rounds=_rounds(folder / "rounds"),
         evaluation=_optional(folder / "evaluation.json"),
@@ -74,9 +85,14 @@ def read_findings(folder: Path | str) -> Findings:
     )
 
 
+def _lines(folder: Path, key: str) -> list[dict[str, Any]]:
+    """A history of numbers, up to a line that is damaged."""
+    return read_history(folder / "history.jsonl", (key,), all_numbers=True)
+
+
 def _rounds(folder: Path) -> list[dict[str, Any]]:
-    finals = {line["round"]: line for line in read_history(folder / "finals.jsonl")}
-    return [{**line, **finals.get(line["round"], {})} for line in read_history(folder / "history.jsonl")]
+    finals = {line["round"]: line for line in read_history(folder / "finals.jsonl", ("round",))}
+    return [{**line, **finals.get(line["round"], {})} for line in read_history(folder / "history.jsonl", ("round",))]
 
 
 def _stage(folder: Path, stage: Stage) -> StageTime:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ..disk import named, remove
 from ..files import read_history
 
 AXES = ("step", "generation")  # what numbers the lines of a history, in order of preference
@@ -36,16 +37,13 @@ class TensorBoardLog:
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only this method needs it
 
         folder = self.folder / stage
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         points = [point for line in lines for point in _points(stage, line)]
         if not points:
             return 0
-        writer = SummaryWriter(str(folder))
-        try:
+        with named(folder), closing(SummaryWriter(str(folder))) as writer:
             for tag, value, step in points:
                 writer.add_scalar(tag, value, step)
-        finally:
-            writer.close()
         return len(points)
 
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from frmdn.agent.agent import Agent, AgentConfig
+from frmdn.agent.device import device_name
 from frmdn.agent.seeds import derive
+from frmdn.controller.agent import make_agent
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import PolicyFactory, agent_policy, named_policy
 from frmdn.rollouts.policy import HeldPolicy, Policy
 
-from ..files import read_json
-from ..session import Session, Work, make_agent
+from ..disk import remove
+from ..files import read_record
+from ..session import Session, Work
 from ..weights import load_theta
-from ..workspace import StageClock
+from ..workspace import AGAIN, BEGUN, StageClock
 from .evolve import search
 from .table import digest
 
@@ -41,7 +43,7 @@ def evolved_rival(session: Session, name: str, agent: Agent) -> PolicyFactory:
     rival = make_agent(agent.vision, memory, session.spec, AgentConfig(features))
     folder = session.workspace.root / "baselines" / name
     clock = _baseline_clock(session, folder)
-    if not (folder / "done.json").exists():
+    if not all((folder / name).exists() for name in ("done.json", "mean.safetensors")):
         with session.progress.task(name, "generations") as task:
 
             def report(done: int, total: int, note: str) -> None:
@@ -49,8 +51,9 @@ def evolved_rival(session: Session, name: str, agent: Agent) -> PolicyFactory:
                 task.update(done, total, note)
 
             evolution = search(session, rival, Work(folder, clock, report), derive(session.config.seed, name))
-        clock.finish(evolution.generation, f"{evolution.generation} generations")
-    return agent_policy(rival, load_theta(folder / "mean.safetensors", rival.controller.size))
+        clock.finish(evolution.generation, f"{evolution.generation} generations", device_name(session.machine.device))
+    theta = load_theta(folder / "mean.safetensors", rival.controller.size)
+    return agent_policy(rival, theta, session.machine.acting)
 
 
 def _baseline_clock(session: Session, folder: Path) -> StageClock:
@@ -60,8 +63,9 @@ def _baseline_clock(session: Session, folder: Path) -> StageClock:
     keys = ("env", "world", "seed", "agent", "search", "memory")
     fingerprint = digest({key: plain[key] for key in keys})
     begun = folder / "begun.json"
-    record = read_json(begun) if begun.exists() else None
+    record = read_record(begun, BEGUN, AGAIN) if begun.exists() else None
     if record is None or (record["fingerprint"], record["inputs"]) != (fingerprint, inputs):
-        shutil.rmtree(folder, ignore_errors=True)
-        record = {"fingerprint": fingerprint, "inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
+        remove(folder)
+        record = {"fingerprint": fingerprint, "inputs": inputs, "root": fingerprint, "size": 0}
+        record |= {"seconds": 0.0, "units": 0, "total": 0}
     return StageClock(folder, record)

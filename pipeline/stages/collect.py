@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from frmdn.agent.agent import Agent
+from frmdn.agent.device import choose_device
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import PolicyFactory, collect
 from frmdn.rollouts.episodes.store import EpisodeStore
@@ -59,11 +60,17 @@ def _explorer(session: Session) -> PolicyFactory | None:
         return None
     agent, rounds = session.before.agent(), session.config.rounds
     thetas = session.before.theta(agent), session.before.last_theta()
-    return partial(_explore, agent, thetas, (rounds.parameter_noise, rounds.action_noise))
+    noise = rounds.parameter_noise, rounds.action_noise
+    return partial(_explore, agent, session.machine.acting, thetas, noise)
 
 
 def _explore(
-    agent: Agent, thetas: tuple[np.ndarray, np.ndarray], noise: tuple[float, float], spec: EnvSpec, slots: int
+    agent: Agent,
+    device: str,
+    thetas: tuple[np.ndarray, np.ndarray],
+    noise: tuple[float, float],
+    spec: EnvSpec,
+    slots: int,
 ) -> Policy:
     theta, towards = thetas
-    return ExploringPolicy(agent, spec.action, slots, theta, *noise, towards=towards)
+    return ExploringPolicy(agent.to(choose_device(device)), spec.action, slots, theta, *noise, towards=towards)

@@ -11,6 +11,7 @@ from ..session import Result, Session, Work
 
 
 def run_encode(session: Session, work: Work) -> Result:
+    session.check_episodes()
     again = session.before is not None and session.config.rounds.vision_steps  # another vision: encode everything
     store = session.episodes() if again else EpisodeStore(session.workspace.folder("collect") / "episodes")
     latents = LatentStore(work.folder)

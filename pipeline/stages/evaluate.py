@@ -6,7 +6,9 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from frmdn.agent.device import device_name
 from frmdn.controller.evaluate import EvaluationReport, evaluate
 from frmdn.rollouts.collect import PolicyFactory, agent_policy
 from frmdn.rollouts.job import Outcome
@@ -20,18 +22,23 @@ from .table import digest
 def run_evaluate(session: Session, work: Work) -> Result:
     config = session.config.evaluate
     report = measure(session, work, config.episodes, config.baselines)
-    write_json(session.workspace.root / "evaluation.json", report.to_dict())
+    write_json(session.workspace.root / "evaluation.json", told(session, report))
     low, high = report.ci95
     text = f"mean return {report.mean:.0f} ± {report.std:.0f} over {report.episodes} episodes"
     random = report.baselines["random"]["mean"]
     return Result(report.episodes, f"{text} (its 95 % interval: {low:.0f} to {high:.0f}); random policy {random:.0f}")
 
 
+def told(session: Session, report: EvaluationReport) -> dict[str, Any]:
+    """The report as plain values, and what saw, remembered and acted."""
+    return {**report.to_dict(), "device": device_name(session.machine.acting)}
+
+
 def measure(session: Session, work: Work, episodes: int, baselines: bool) -> EvaluationReport:
     """Evaluate the agent and its baselines on the same held-out seeds."""
     agent = session.kept.agent()
     contenders: dict[str, PolicyFactory] = {
-        "agent": agent_policy(agent, session.kept.theta(agent)),
+        "agent": agent_policy(agent, session.kept.theta(agent), session.machine.acting),
         **fixed_policies(session),
     }
     if baselines:

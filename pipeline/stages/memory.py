@@ -13,6 +13,7 @@ from .train import VALIDATION_BATCHES, train
 
 def run_memory(session: Session, work: Work) -> Result:
     """Train every member of the ensemble, one after the other; the first is the memory that acts."""
+    session.check_latents()
     members, steps = session.config.memory_data.members, session.config.memory_fit.steps
     results = []
     for member in range(members):

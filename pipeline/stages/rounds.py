@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.workers import open_pool
 
 from ..config import RoundsConfig, RunConfig
+from ..disk import remove
 from ..files import History, read_json, write_json
 from ..session import Result, Session, Work, kept_record, round_name
 from ..settings import to_json
@@ -32,7 +32,7 @@ def run_rounds(session: Session, work: Work, run_stages: Callable[[Session, Sequ
     """
     count, history = session.config.rounds.count, History(work.folder / "history.jsonl", "round")
     for number in range(count + 1, len(session.workspace.rounds()) + 2):  # more than asked for
-        shutil.rmtree(session.workspace.root / round_name(number), ignore_errors=True)
+        remove(session.workspace.root / round_name(number))
     (work.folder / "kept.json").unlink(missing_ok=True)  # until the last round is done, no agent counts
     history.cut(0)
     history.append(_line(session, 0))
@@ -79,7 +79,7 @@ def _final(session: Session, episodes: int) -> dict[str, Any]:
     """What a round's agent returns on validation seeds behind those of the checks, and the real steps of that."""
     config, agent = session.config, session.agent()
     seeds = episode_seeds(config.seed, "validate", episodes, config.search.validate_episodes)
-    make = partial(search_runner, session.spec, agent, config.search)
+    make = partial(search_runner, session.spec, agent, config.search, session.machine.acting)
     with open_pool(make, session.machine.workers, session.machine.address) as pool:
         played = RealFitness(pool)(session.theta(agent)[None], seeds)
     return {"final": float(played.total.mean()), "final_steps": int(played.steps.sum())}
@@ -111,11 +111,12 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
 def _open(session: Session, number: int) -> Session:
     """The session of a round; its folder is made anew where the round before is another than it was made from."""
     before = _last(session, number - 1)
-    origin = before.workspace.inputs("evolve") | {"done": before.workspace.done("evolve")}
+    done = before.workspace.done("evolve") or {}
+    origin = before.workspace.inputs("evolve") | {"evolve": {key: done.get(key) for key in ("fingerprint", "finished")}}
     folder, config = session.workspace.root / round_name(number), round_config(session.config, number)
     path = folder / "origin.json"
     if folder.exists() and not (path.exists() and read_json(path) == origin):
-        shutil.rmtree(folder)
+        remove(folder)
     write_json(path, origin)
     workspace = Workspace(folder)
     workspace.write_config(to_json(config))

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..progress import Task, duration
+import torch
+
+from frmdn.agent.device import device_name
+
+from ..progress import Task, duration, noted
 from ..session import Result, Session, Work
 from .collect import run_collect
 from .encode import run_encode
@@ -52,14 +56,15 @@ def run_stage(session: Session, name: str) -> None:
     """Run one stage whose inputs are done, from where it was left."""
     workspace = session.workspace
     clock = workspace.begin(name)
-    with _task(session, name) as task:
+    torch.set_num_threads(session.machine.threads)  # for every stage alike, whichever ran before it in this process
+    with _task(session, name) as task, noted(session.progress):
 
         def report(done: int, total: int, note: str) -> None:
             clock.tick(done, total)
             task.update(done, total, note)
 
         result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
-    clock.finish(result.units, result.text)
+    clock.finish(result.units, result.text, device_name(session.machine.device))
     session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
 
 

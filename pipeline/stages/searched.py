@@ -7,12 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from frmdn.agent.agent import Agent
 from frmdn.agent.seeds import derive, episode_seeds
-from frmdn.controller.dreaming import draw_starts, dream_runner
+from frmdn.controller.dreaming import draw_starts, dream_batch, dream_runner
 from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import Rehearsal, check
 from frmdn.controller.fitness import Fitness, RealFitness, Trial
@@ -20,7 +21,7 @@ from frmdn.controller.subspace import Subspace, principal, seen
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import open_pool
 
-from ..files import History, read_json, write_json
+from ..files import read_history, read_record, write_json
 from ..session import Session
 from ..weights import load_state, save_state
 
@@ -51,7 +52,7 @@ def searched(session: Session, agent: Agent, make: Callable[[], Runner], dreams:
             return
         reality = opened(make) if config.search.validate_every else None
         dreamt = partial(config.search.steps_at, limit=config.dream.length(limit))
-        yield Searched(opened(_dreamer(session, agent, limit)), Rehearsal(reality), dreamt, seeds)
+        yield Searched(_dreaming(session, agent, limit, opened), Rehearsal(reality), dreamt, seeds)
 
 
 def lengths(search: SearchConfig, limit: int) -> Callable[[int], int] | None:
@@ -77,14 +78,22 @@ def subspace(session: Session, agent: Agent, folder: Path | None = None) -> Subs
     return Subspace(basis)
 
 
-def _dreamer(session: Session, agent: Agent, limit: int) -> Callable[[], Runner]:
-    """What makes a worker's dreams of all members of the memory, begun at latents of all rounds so far."""
+def _dreaming(
+    session: Session, agent: Agent, limit: int, opened: Callable[[Callable[[], Runner]], RealFitness]
+) -> Fitness:
+    """Where candidates dream: in all workers on the CPU, or as one batch on a GPU."""
+    parts, device = _dreams(session, agent, limit), session.machine.device
+    return opened(partial(dream_runner, *parts)) if device.type == "cpu" else dream_batch(device, *parts)
+
+
+def _dreams(session: Session, agent: Agent, limit: int) -> tuple[Any, ...]:
+    """What the dreams of a search are made of: all members of the memory, begun at latents of all rounds so far."""
     config, memories = session.config, session.memories()
     training, held = session.split("memory", config.memory_data.validation)
     indices = sorted({*training, *held})
     starts = draw_starts(session.latents(), indices, memories, config.dream, derive(session.seed, "dream"))
     features = agent.config.features
-    return partial(dream_runner, session.spec, agent.controller, features, memories, starts, config.dream, limit)
+    return session.spec, agent.controller, features, memories, starts, config.dream, limit
 
 
 def keep(session: Session, world: Searched, evolution: Evolution, folder: Path) -> np.ndarray:
@@ -137,7 +146,7 @@ def kept_text(folder: Path) -> str:
     path = folder / "kept.json"
     if not path.exists():
         return ""
-    kept = read_json(path)
+    kept = read_record(path, {"generation": int, "real_steps": int, "validation": object})
     value = "" if kept["validation"] is None else f": {kept['validation']:.0f} in reality"
     return f"; kept the mean of generation {kept['generation']}{value} ({kept['real_steps']:,} real steps)"
 
@@ -145,4 +154,5 @@ def kept_text(folder: Path) -> str:
 def _real_steps(folder: Path, world: Searched) -> int:
     """Steps of the real environment that the search took."""
     key = "steps" if world.rehearsal is None else "real_steps"
-    return sum(int(line.get(key, 0)) for line in History(folder / "history.jsonl", "generation").read())
+    lines = read_history(folder / "history.jsonl", ("generation", "mean"), all_numbers=True)
+    return sum(int(line.get(key, 0)) for line in lines)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+RECORDED = "recorded"  # as `frmdn.envs.recorded` has it, without its imports
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -22,7 +24,7 @@ class Stage:
     settings: tuple[str, ...]  # keys of the run's configuration on which its artefacts depend
     unit: str  # what it can be resumed after
     help: str
-    products: str  # glob in the folder: one file per episode, or the one file that the stage is for
+    products: str  # glob in the folder: one file per episode or member, or the one file that the stage is for
     grows: str | None = None  # the setting that says how many units: raising it keeps the units that are there
     last: str | None = None  # a setting that matters once all units are there: changing it keeps them too
 
@@ -57,7 +59,7 @@ STAGES = (
         ("seed", "memory", "memory_fit", "memory_data"),
         "steps",
         "train the memory on the latents",
-        "model.safetensors",
+        "**/model.safetensors",
         grows="memory_data.members",
     ),
     Stage(
@@ -100,18 +102,41 @@ ROUNDS = Stage(  # in the table of a run of several rounds, before `evaluate`
     "kept.json",
     grows="rounds.count",
 )
+ACTING = ("evolve", "rounds", "evaluate")  # stages that a run without an environment has not
 BY_NAME = {stage.name: stage for stage in (*STAGES, ROUNDS)}
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming the setting, where a configuration has not the form that this file reads."""
+    for stage in STAGES:
+        for key in stage.settings:
+            kind = {"env": str, "seed": int}.get(key, Mapping)
+            if not isinstance(config.get(key), kind):
+                raise ValueError(f"{key} is {'damaged' if key in config else 'missing'}")
+    rounds = config.get("rounds", {})
+    if not isinstance(rounds, Mapping):
+        raise ValueError("rounds is damaged")
+    for name in (*(stage.grows for stage in STAGES if stage.grows), "rounds.number", "rounds.count"):
+        section, key = name.split(".")
+        value = config.get(section, {}).get(key, 1 if section == "rounds" else None)
+        if not isinstance(value, int) or not 0 < value < 10**9:
+            raise ValueError(f"{name} is damaged")
+    if not isinstance(rounds.get("vision_steps", 0), int):
+        raise ValueError("rounds.vision_steps is damaged")
 
 
 def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages of a run folder: seven, with `rounds` among them where there are several.
+
+    Where recordings were imported, `collect` depends on how alone; without an environment the stages that play are
+    left out.
 
     A folder of a further round collects, trains and evolves only, and sees through the vision of the first round
     unless it trains that on.
     """
     rounds = config.get("rounds", {})
     if rounds.get("number", 1) > 1:
-        names = ["collect", *(["vision"] if rounds["vision_steps"] else []), "encode", "memory", "evolve"]
+        names = ["collect", *(["vision"] if rounds.get("vision_steps") else []), "encode", "memory", "evolve"]
         return tuple(
             replace(
                 BY_NAME[name],
@@ -120,10 +145,22 @@ def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
             )
             for name in names
         )
+    stages = _imported(config) if config.get("recording") else STAGES
     if rounds.get("count", 1) == 1:
-        return STAGES
-    acting = (replace(stage, inputs=(*stage.inputs, "rounds")) for stage in STAGES[-2:])
-    return (*STAGES[:-2], ROUNDS, *acting)
+        return stages
+    acting = (replace(stage, inputs=(*stage.inputs, "rounds")) for stage in stages[-2:])
+    return (*stages[:-2], ROUNDS, *acting)
+
+
+def _imported(config: Mapping[str, Any]) -> tuple[Stage, ...]:
+    stages = (replace(STAGES[0], settings=("recording",), grows=None), *STAGES[1:])
+    if config["env"] != RECORDED:
+        return stages
+    return tuple(
+        replace(stage, inputs=tuple(name for name in stage.inputs if name not in ACTING))
+        for stage in stages
+        if stage.name not in ACTING
+    )
 
 
 def digest(value: object) -> str:
@@ -160,8 +197,13 @@ def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a stage depends on. How dreams would be matters to nobody where the search is in reality."""
+    """The settings that a stage depends on. How dreams would be matters to nobody where the search is in reality; the
+    bounds of recorded actions, which a further recording moves, change no episode."""
     found = {key: config[key] for key in stage.settings}
+    if "recording" in found:
+        action = {key: value for key, value in found["recording"]["action"].items() if key in ("kind", "n", "start")}
+        action["size"] = len(found["recording"]["action"]["low"])
+        found["recording"] = {**found["recording"], "action": action}
     if found.get("dream", {}).get("world") == "reality":
         del found["dream"]
     return found

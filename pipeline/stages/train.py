@@ -12,7 +12,7 @@ from frmdn.agent.training import FitConfig, fit
 
 from ..files import History
 from ..session import Result, Session, Work
-from ..weights import load_checkpoint, save_checkpoint, save_model
+from ..weights import REMEDY, load_checkpoint, save_checkpoint, save_model
 
 VALIDATION_BATCHES = 4  # batches of held-out episodes that make one validation figure
 
@@ -21,10 +21,11 @@ def train(
     session: Session, work: Work, model: Any, batches: Callable[[int], Any], held: Sequence[Any], config: FitConfig
 ) -> Result:
     """Fit from the last checkpoint on; the history is cut to it, so that no step stands there twice."""
-    torch.set_num_threads(session.machine.threads)
     model, device = model.to(session.machine.device), session.machine.device
     path, seed = work.folder / "checkpoint.safetensors", derive(session.seed, work.folder.name, "fit")
     state, history = load_checkpoint(path), History(work.folder / "history.jsonl", "step")
+    if state is not None and not 0 <= state.step <= config.steps:
+        raise ValueError(f"{path} says step {state.step}, but there are {config.steps}: {REMEDY}")
     log = _Log(work, history, config.steps, history.cut(state.step if state else 0))
     work.report(state.step if state else 0, config.steps, "")
 

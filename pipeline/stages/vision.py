@@ -15,6 +15,7 @@ from .train import VALIDATION_BATCHES, train
 
 
 def run_vision(session: Session, work: Work) -> Result:
+    session.check_episodes()
     config, store = session.config, session.episodes()
     seed, size = derive(session.seed, "vision"), config.vision_data.batch
     training, held = session.split("vision", config.vision_data.validation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +14,11 @@ import torch
 from frmdn.agent.dream import Dream, DreamState
 from frmdn.agent.seeds import derive
 from frmdn.agent.state_space import StateSpaceAgent, StateSpaceWorld
+from frmdn.controller.batched import BatchedDreams
 from frmdn.controller.evaluate import SLOTS, evaluate
-from frmdn.controller.evolution import Evolution, SearchConfig
+from frmdn.controller.evolution import SearchConfig
 from frmdn.controller.evolve import evolve
-from frmdn.controller.fitness import RealFitness
+from frmdn.controller.fitness import Fitness, RealFitness
 from frmdn.controller.hidden import HiddenController
 from frmdn.envs.dream import DreamSlots
 from frmdn.envs.spec import EnvSpec
@@ -28,9 +31,9 @@ from frmdn.rollouts.run import Runner, run_episodes
 from frmdn.rollouts.workers import SerialPool
 
 from ..drawing.figures import to_png
-from ..files import History, read_json, write_bytes, write_json
+from ..files import read_json, write_bytes, write_json
 from ..progress import Progress
-from ..weights import load_state, save_state
+from ..saved_search import SavedSearch
 from .seed import Data, load_seed
 
 if TYPE_CHECKING:
@@ -80,27 +83,44 @@ def _search(
     agent: StateSpaceAgent, data: Data, spec: EnvSpec, folder: Path, progress: Progress
 ) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """CMA-ES from the saved generation on: its mean f64[N], and one history line per generation."""
-    path, seed = folder / "search.safetensors", derive(SEED, "statespace", "control")
-    size, history = agent.controller.size, History(folder / "history.jsonl", "generation")
-    evolution = (
-        Evolution.resume(size, SEARCH, seed, load_state(path)) if path.exists() else Evolution(size, SEARCH, seed)
-    )
-    history.cut(evolution.generation)
-    with progress.task("dream", "generations") as task, SerialPool(partial(dreamer, agent, data, spec)) as pool:
+    saved, seed = SavedSearch(folder), derive(SEED, "statespace", "control")
+    evolution = saved.open(agent.controller.size, SEARCH, seed)
+    with progress.task("dream", "generations") as task, _dreaming(agent, data, spec) as fitness:
 
         def log(line: dict[str, Any]) -> None:
-            history.append(line)
+            saved.history.append(line)
             task.update(line["generation"], SEARCH.generations, f"mean return {line['mean']:.0f}")
 
         evolve(
-            RealFitness(pool),
+            fitness,
             evolution,
             SEARCH,
             seed=seed,
             on_generation=log,
-            checkpoint=lambda state: save_state(path, state),
+            checkpoint=saved.save,
         )
-    return evolution.mean, history.read()
+    return evolution.mean, saved.lines()
+
+
+@contextmanager
+def _dreaming(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Iterator[Fitness]:
+    """Where the generations dream: in this process, or as one batch on the GPU where the data are."""
+    device = data.train.observations.device
+    if device.type == "cpu":
+        with SerialPool(partial(dreamer, agent, data, spec)) as pool:
+            yield RealFitness(pool)
+    else:
+        world, starts = _begun(agent.to(device), data)
+        yield BatchedDreams(spec, agent.controller, "z", [Dream(world)], [starts], max_steps=spec.max_steps)
+
+
+def _begun(agent: StateSpaceAgent, data: Data) -> tuple[StateSpaceWorld, DreamState]:
+    """The world of a model, and where its dreams begin."""
+    model, x = agent.model, data.train.observations
+    world = StateSpaceWorld(model)
+    with torch.no_grad():
+        z = model.initial_state(x, data.train.controls, x.new_zeros(len(x), model.config.latent))
+    return world, DreamState(z, world.initial(len(z)))
 
 
 def dreamer(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Runner:
@@ -108,11 +128,7 @@ def dreamer(agent: StateSpaceAgent, data: Data, spec: EnvSpec) -> Runner:
 
     The controller sees the state there, as it does by filtering in the real world.
     """
-    model, x, slots = agent.model, data.train.observations, SEARCH.population * SEARCH.episodes
-    world = StateSpaceWorld(model)
-    with torch.no_grad():
-        z = model.initial_state(x, data.train.controls, torch.zeros(len(x), model.config.latent))
-    starts = DreamState(z, world.initial(len(z)))
+    (world, starts), slots = _begun(agent, data), SEARCH.population * SEARCH.episodes
     dreams = DreamSlots(spec, Dream(world), starts, slots, features="z", block=slots)
     return Runner(dreams, ControllerPolicy(agent.controller, agent.squash, slots))
 

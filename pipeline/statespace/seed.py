@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frmdn.agent.device import CPU
 from frmdn.agent.seeds import derive, generator
 from frmdn.agent.state_space import StateSpace, Trajectories
 from frmdn.agent.training import FitConfig, TrainingState, fit
@@ -58,8 +59,11 @@ class Data:
     test_states: Tensor
 
 
-def prepare(settings: StateSpaceSettings, out: Path, progress: Progress) -> Data:
-    """Collect what is missing of the trajectories, and read them. Pictures are drawn from the stored states."""
+def prepare(settings: StateSpaceSettings, out: Path, progress: Progress, device: torch.device = CPU) -> Data:
+    """Collect what is missing of the trajectories, and read them. Pictures are drawn from the stored states.
+
+    What models see is put on the device, the true states stay on the CPU.
+    """
     sizes = (settings.train, settings.validation, settings.test)
     store, count = EpisodeStore(out / "episodes"), sum(sizes)
     with progress.task("collect", "episodes") as task:
@@ -75,7 +79,7 @@ def prepare(settings: StateSpaceSettings, out: Path, progress: Progress) -> Data
     pixels = settings.observation == "pixels"
     seen = read_trajectories(store, range(count), view=picture) if pixels else states
     cuts = np.cumsum((0, *sizes)).tolist()
-    train, validation, test = (seen.rows(slice(a, b)) for a, b in itertools.pairwise(cuts))
+    train, validation, test = (seen.rows(slice(a, b)).to(device) for a, b in itertools.pairwise(cuts))
     return Data(train, validation, test, states.observations[: cuts[1]], states.observations[cuts[2] :])
 
 
@@ -107,7 +111,8 @@ def train_seed(
 def _train(
     settings: StateSpaceSettings, data: Data, seed: int, folder: Path, progress: Progress
 ) -> tuple[StateSpace, dict[str, float]]:
-    model, path = new_model(settings, data, seed), folder / "checkpoint.safetensors"
+    model = new_model(settings, data, seed).to(data.train.observations.device)
+    path = folder / "checkpoint.safetensors"
     state, history = load_checkpoint(path), History(folder / "history.jsonl", "step")
     past = history.cut(state.step if state else 0)
     clock = Clock(past[-1] if past else {})
@@ -173,17 +178,20 @@ def evaluate_seed(
     means = model.emission(model.generate(first, u))
     drawn = torch.stack([model.emission(model.generate(first, u, noise)) for _ in range(SAMPLES)])
     parts = model.loss(test, noise).parts
+    parts = {name: float(part) for name, part in parts.items()}
     states, fitted = (_centre(model, part) for part in (test, data.train))
+    seen, x, means, drawn = (each.cpu() for each in (model.emission(states), x, means, drawn))
+    states, fitted = states.cpu(), fitted.cpu()
     if settings.observation == "pixels":
-        write_bytes(folder / "filmstrip.png", to_png(pixel_filmstrip(x, model.emission(states), means, drawn[0])))
+        write_bytes(folder / "filmstrip.png", to_png(pixel_filmstrip(x, seen, means, drawn[0])))
     else:
         write_bytes(folder / "generated.png", to_png(generated_figure(Generated(x, means, drawn))))
     write_bytes(folder / "latent.png", to_png(latent_figure(states, data.test_states)))
     return {
         "generation_mae": float((means - x)[:, known:].abs().mean()),
         "generation_mae_sampled": float((drawn - x)[..., known:, :].abs().mean()),
-        "reconstruction_mae": float((model.emission(states) - x).abs().mean()),
-        **{name: float(parts[name]) for name in ("kl", "bound", "reconstruction")},
+        "reconstruction_mae": float((seen - x).abs().mean()),
+        **{name: parts[name] for name in ("kl", "bound", "reconstruction")},
         "r2": dict(
             zip(("cos", "sin", "velocity"), r_squared(fitted, data.train_states, states, data.test_states), strict=True)
         ),
@@ -193,7 +201,7 @@ def evaluate_seed(
 def _centre(model: StateSpace, data: Trajectories) -> Tensor:
     """States [N,T+1,Z] at the centre of the posterior."""
     x = data.observations
-    return model.posterior(x, data.controls, torch.zeros(*x.shape[:2], model.config.latent)).states
+    return model.posterior(x, data.controls, x.new_zeros(*x.shape[:2], model.config.latent)).states
 
 
 def r_squared(states: Tensor, truth: Tensor, test_states: Tensor, test_truth: Tensor) -> list[float]:

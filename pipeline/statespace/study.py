@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from frmdn.agent.device import choose_device, device_name
+
 from ..files import read_json, write_bytes, write_json
 from ..progress import Progress, duration
 from ..settings import override, settle, to_json
@@ -20,31 +24,36 @@ def statespace(options: argparse.Namespace) -> int:
     settings = override(defaults(options.variant, options.observation), [f"env={options.env}", *options.settings])
     if options.control:
         _check_control(settings)
+    device = choose_device(options.device, Progress().line)
     workspace = Workspace(options.out)
     workspace.check_free()
     with workspace.lock():
         settle(workspace.config_path, to_json(settings), "frmdn statespace")
-        summary = _run(settings, workspace.root, options.seeds, options.control)
+        summary = _run(settings, workspace.root, options.seeds, options.control, device)
     if options.json:
         print(json.dumps(summary, indent=2, allow_nan=False))
     return 0
 
 
-def _run(settings: StateSpaceSettings, out: Path, seeds: int, controls: bool) -> dict[str, Any]:
+def _run(settings: StateSpaceSettings, out: Path, seeds: int, controls: bool, device: torch.device) -> dict[str, Any]:
     """Bring all seeds to done, and return what the command prints."""
     from .seed import evaluate_seed, prepare, train_seed
 
     progress = Progress(out / "log.txt")
-    data = prepare(settings, out, progress)
+    data = prepare(settings, out, progress, device)
     results = []
     for seed in range(seeds):
         path = out / f"seed-{seed}" / "result.json"
-        if not path.exists():
+        if not (path.exists() and (path.parent / "model.safetensors").exists()):
             model, times = train_seed(settings, data, seed, path.parent, progress)
-            write_json(path, {**evaluate_seed(settings, data, model, seed, path.parent), **times})
+            write_json(
+                path,
+                {**evaluate_seed(settings, data, model, seed, path.parent), **times, "device": device_name(device)},
+            )
         results.append(read_json(path))
         progress.line(_said(seed, results[-1]))
     summary = summarise(settings, results)
+    summary["device"] = sorted({result.get("device", "cpu") for result in results})
     _plot(out, seeds, settings)
     if controls:
         from .control import control

@@ -13,8 +13,9 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-FORMAT, VERSION = "frmdn-episode", 1
-CHUNK = 32  # frames a chunk: smaller compresses worse, larger writes slower
+from .hdf5 import CHUNK, check_arrays, check_chunks, read_attributes, write_text
+
+FORMAT, VERSION = "frmdn-episode", 2
 # Files of this generation of HDF5 (1.10) carry a checksum on every piece of metadata; older ones carry none.
 LIBRARY = ("v110", "v110")
 _names = itertools.count()  # two images open at once must not share a name
@@ -108,8 +109,10 @@ def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> 
         about: where it comes from: `env`, `painter`, `policy`, and what the world says of itself (`EnvSpec.about`).
     """
     with h5py.File(f"encode-{next(_names)}", "w", driver="core", backing_store=False, libver=LIBRARY) as file:
-        file.attrs.update(format=FORMAT, version=VERSION, seed=episode.seed, steps=episode.steps, total=episode.total)
-        file.attrs.update(terminated=bool(episode.terminated), truncated=bool(episode.truncated), **(about or {}))
+        file.attrs.update(version=VERSION, seed=episode.seed, steps=episode.steps, total=episode.total)
+        file.attrs.update(terminated=bool(episode.terminated), truncated=bool(episode.truncated))
+        for name, text in {"format": FORMAT, **(about or {})}.items():
+            write_text(file, name, text)
         chunks = (min(CHUNK, len(episode.frames)), *episode.frames.shape[1:])
         # No byte shuffle: it does nothing for single bytes. Level 1: higher ones cost time and save nothing on frames.
         zstd = hdf5plugin.Zstd(clevel=1)
@@ -118,7 +121,8 @@ def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> 
         if episode.origin is not None:
             arrays |= {"origin_actions": episode.origin.actions, "origin_rewards": episode.origin.rewards}
         for name, array in arrays.items():
-            file.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+            chunked = {"chunks": array.shape, "fletcher32": True} if array.size else {}  # nobody acts: nothing to chunk
+            file.create_dataset(name, data=array, **chunked)
         file.flush()
         return file.id.get_file_image()
 
@@ -134,11 +138,14 @@ def open_episode(source: bytes | Path) -> h5py.File:
     except Exception as error:  # damage surfaces as OSError, RuntimeError, KeyError or ValueError, as HDF5 likes
         raise StoreError(f"{name} is not a whole HDF5 file ({_first_line(error)})") from error
     try:
-        found = file.attrs.get("format"), file.attrs.get("version")
+        found = read_attributes(file)
+        ours = found.get("format") == FORMAT and found.get("version") == VERSION
+        if ours:
+            check_arrays(file)
     except Exception as error:
         file.close()
-        raise StoreError(f"{name} is damaged ({_first_line(error)})") from error
-    if found[0] != FORMAT or found[1] != VERSION:
+        raise StoreError(f"{name} is damaged or foreign ({_first_line(error)})") from error
+    if not ours:
         file.close()
         raise StoreError(f"{name} is not an episode of {FORMAT} version {VERSION}")
     return file
@@ -146,7 +153,7 @@ def open_episode(source: bytes | Path) -> h5py.File:
 
 def summarise(file: h5py.File) -> EpisodeSummary:
     """The summary of an open episode file, from its attributes alone."""
-    at = file.attrs
+    at = read_attributes(file)
     return EpisodeSummary(
         steps=int(at["steps"]),
         total=float(at["total"]),
@@ -170,6 +177,7 @@ def decode_episode(source: bytes | Path) -> Episode:
     """
     with open_episode(source) as file:
         try:
+            check_chunks(file["frames"], 0, len(file["frames"]))
             arrays: dict[str, Any] = {name: file[name][()] for name in ("frames", "actions", "rewards")}
             at, origin = summarise(file), read_origin(file)
             return Episode(**arrays, terminated=at.terminated, truncated=at.truncated, seed=at.seed, origin=origin)

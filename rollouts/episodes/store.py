@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 
 from .episode import (
-    CHUNK,
     Episode,
     EpisodeSummary,
     Origin,
@@ -25,6 +24,7 @@ from .episode import (
     read_origin,
     summarise,
 )
+from .hdf5 import CHUNK, check_chunks
 
 __all__ = ["EpisodeStore", "EpisodeSummary", "IndexedFolder", "StoreError"]
 
@@ -73,7 +73,8 @@ class IndexedFolder:
         path = self.path(index)
         unfinished = path.with_name(path.name + ".tmp")
         try:
-            with open(unfinished, "wb") as file:
+            unfinished.unlink(missing_ok=True)
+            with open(unfinished, "xb") as file:  # through no link that lies there
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -130,12 +131,14 @@ class EpisodeStore(IndexedFolder):
         with self._open(index) as file:
             frames = file["frames"]
             if rows is None:
+                check_chunks(frames, 0, len(frames))
                 return frames[()]
             out = np.empty((len(rows), *frames.shape[1:]), frames.dtype)
             for start in range(0, len(frames), SLICE):
                 first, last = np.searchsorted(rows, (start, start + SLICE))
                 if first < last:
-                    low, high = rows[first], rows[last - 1] + 1
+                    low, high = int(rows[first]), int(rows[last - 1]) + 1
+                    check_chunks(frames, low, high)
                     out[first:last] = frames[low:high][rows[first:last] - low]
             return out
 

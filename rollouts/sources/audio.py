@@ -14,6 +14,9 @@ from frmdn.envs.errors import MissingExtra
 
 RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".mp3", ".sph", ".nist")
+RATES = (1_000, 768_000)  # Hz that sound is recorded at; a forged one would swell a small file beyond all memory
+MOST = 1 << 28  # samples of a file, of all its channels: 46 minutes of 48 kHz stereo are half of it
+BLOCK = 1 << 18  # samples read at once: what a header promises is not reserved before it is there
 UNKNOWN = 0x7FFF0000  # a WAV length from here up means "not known": what writers put who cannot go back to fix it
 REMEDY = "copy it once more from where it came, or take it out of the folder"
 
@@ -43,7 +46,8 @@ def read_audio(path: Path) -> np.ndarray:
         with sound.SoundFile(path) as file:
             promised, rate, exact = file.frames, file.samplerate, file.subtype == "PCM_16"
             least = promised * (0.99 if file.format == "MP3" else 1)  # an MP3 may only know its length roughly
-            samples = file.read(dtype="int16" if exact else "float64", always_2d=True)
+            _check_plausible(path, rate, file.channels)
+            samples = _read_all(path, file, "int16" if exact else "float64")
     except (sound.LibsndfileError, OSError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read as audio ({error}): {REMEDY}") from None
     if len(samples) < least or not len(samples):
@@ -52,6 +56,26 @@ def read_audio(path: Path) -> np.ndarray:
         return np.asarray(samples[:, 0])
     mono = samples.mean(1) / (1.0 if exact else 1 / 32768)
     return np.clip(np.rint(resample(mono, rate, RATE)), -32768, 32767).astype(np.int16)
+
+
+def _check_plausible(path: Path, rate: int, channels: int) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"{path} claims {rate} samples a second, not {RATES[0]} to {RATES[1]}: {REMEDY}")
+    if channels > 64:
+        raise ValueError(f"{path} claims {channels} channels: {REMEDY}")
+
+
+def _read_all(path: Path, file: Any, dtype: str) -> np.ndarray:
+    """All samples [N,C] that are there, block by block."""
+    blocks, count = [np.empty((0, file.channels), dtype)], 0
+    while True:
+        block = file.read(max(1, BLOCK // file.channels), dtype=dtype, always_2d=True)
+        if not len(block):
+            return np.concatenate(blocks)
+        blocks.append(block)
+        count += block.size
+        if count > MOST:
+            raise ValueError(f"{path} has more than {MOST} samples: cut it into shorter files")
 
 
 def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
@@ -140,13 +164,15 @@ def _check_sphere(path: Path, head: bytes, size: int) -> None:
             break
         key, _, value = line.partition(" ")
         fields[key] = value.rpartition(" ")[2]
-    coding = fields.get("sample_coding", "pcm")
+    coding, first = fields.get("sample_coding", "pcm"), lines[1].strip() if len(lines) > 1 else ""
     if "shorten" in coding or "shortpack" in coding:
         raise ValueError(f"{path} is a compressed SPHERE file ({coding}): unpack it with w_decode or sph2pipe first")
-    if not lines[1].strip().isdigit() or not fields.get("sample_count", "").isdigit():
+    numbers = [first, *(fields.get(name, "") for name in ("sample_count", "channel_count", "sample_n_bytes"))]
+    numbers[2:] = [number or usual for number, usual in zip(numbers[2:], ("1", "2"), strict=True)]
+    if not all(number.isdecimal() and len(number) < 16 for number in numbers):
         raise ValueError(f"{path} has a damaged SPHERE header: {REMEDY}")
-    width = int(fields.get("channel_count", 1)) * int(fields.get("sample_n_bytes", 2))
-    wanted, found = int(fields["sample_count"]) * width, size - int(lines[1])
+    begin, count, channels, width = map(int, numbers)
+    wanted, found = count * channels * width, size - begin
     if found < wanted:
         raise ValueError(f"{path} is cut short: {max(found, 0)} of {wanted} bytes of audio: {REMEDY}")
 

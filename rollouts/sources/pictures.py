@@ -13,6 +13,7 @@ from frmdn.envs.errors import MissingExtra
 
 IDX_IMAGES = 0x00000803  # unsigned bytes, three axes
 CIFAR_SIDE, CIFAR_RECORD = 32, 1 + 3 * 32 * 32  # one byte of label, then the planes red, green, blue
+MOST = 1 << 30  # bytes of pictures in a file, unpacked: twenty times MNIST
 REMEDY = "download it again, or leave it out of the folder"
 
 
@@ -93,6 +94,15 @@ def _bytes(path: Path) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data
     try:
-        return gzip.decompress(data)
+        with gzip.open(path) as file:
+            head = file.read(16)
+            promised = 16 + math.prod(int.from_bytes(head[i : i + 4], "big") for i in (4, 8, 12))
+            limit = promised if int.from_bytes(head[:4], "big") == IDX_IMAGES else MOST
+            if limit > MOST:
+                raise ValueError(f"{path} promises {limit} bytes of pictures, and {MOST} is the most: {REMEDY}")
+            unpacked = head + file.read(limit - len(head) + 1)
+        if len(unpacked) > MOST:
+            raise ValueError(f"{path} unpacks to more than {MOST} bytes: {REMEDY}")
+        return unpacked
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is a damaged gzip ({error}): {REMEDY}") from None

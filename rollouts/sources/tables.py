@@ -17,6 +17,7 @@ from frmdn.envs.errors import MissingExtra
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # how files say that a number is missing, in any case
+MOST = 1 << 34  # bytes of an npz file, unpacked
 LENGTHS = "lengths"  # of an npz file: rows of each sequence of its one other array
 
 
@@ -106,6 +107,7 @@ def _of_arrays(path: Path, arrays: Mapping[str, np.ndarray], choice: Choice) -> 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The sequences f[T,n] of an npy or npz file."""
     try:
+        _check_packed(path)
         loaded: Any = np.load(path, allow_pickle=False)
         found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -131,6 +133,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not made:
         raise ValueError(f"{path} has no rows")
     return made
+
+
+def _check_packed(path: Path) -> None:
+    """An npz file is a zip, and a small one can unpack beyond all memory."""
+    if path.suffix.lower() != ".npz":
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(item.file_size for item in archive.infolist())
+    if size > MOST:
+        raise ValueError(f"it unpacks to {size} bytes, and {MOST} is the most: divide it")
 
 
 def _cut(path: Path, name: str, array: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:

@@ -61,7 +61,7 @@ def test_the_reference_has_every_command_and_setting(site: Path) -> None:
     page = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
     inner = next(action for action in parser()._actions if action.dest == "==SUPPRESS==" and action.choices)
     for command in inner.choices or ():
-        assert f'id="frmdn-{command}"' in page, command
+        assert f'id="frmdn-{command.replace(" ", "-")}"' in page, command
     assert "--ray-address" in page and "--replace" in page
     page = (site / "reference" / "settings.html").read_text(encoding="utf-8")
     for key in flatten(to_json(preset("smoke", get_spec("CarRacing-v3")))):

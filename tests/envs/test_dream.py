@@ -16,7 +16,7 @@ from frmdn.agent.seeds import derive, generator
 from frmdn.agent.vision import ConvVAE, VisionConfig
 from frmdn.controller.fitness import RealFitness
 from frmdn.controller.linear import LinearController
-from frmdn.envs import ActionCodec, get_spec
+from frmdn.envs import ActionCodec, counting_spec, get_spec, make_slots
 from frmdn.envs.dream import BLOCK, CHUNK, DreamEnv, DreamSlots
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import ControllerPolicy
@@ -310,8 +310,15 @@ def test_wrong_arguments_are_named(memory, starts):
         world = slots(memory, starts)
         world.start(0, 1)
         world.step(np.array([0]), np.full((1, 3), np.nan, np.float32))
-    with pytest.raises(ValueError, match="one number"):
-        DreamEnv(slots(memory, starts)).reset(seed=[1, 2, 3])
+    env = DreamEnv(slots(memory, starts))
+    with pytest.raises(ValueError, match="one of each of the 3 dreams"):
+        env.reset(seed=[1, 2])
+    for mask in (np.ones(2, bool), np.zeros(3, bool), np.ones(3), [True, True, True]):
+        with pytest.raises(ValueError, match="reset_mask must be"):
+            env.reset(options={"reset_mask": mask})
+    env.reset()
+    with pytest.raises(ValueError, match="3 dreams take as many actions"):
+        env.step(np.zeros((5, 3), np.float32))
 
 
 def drawn(world: DreamSlots, seed: int, steps: int) -> list[tuple[float, ...]]:
@@ -390,3 +397,120 @@ def test_a_reset_forgets_what_was_over(memory, starts):
     env.reset(seed=1)
     _, again, _, truncated, _ = env.step(np.tile(action(0), (2, 1)))
     assert np.array_equal(first, again) and again.all() and truncated.all()
+
+
+# Dreams take what reality takes
+
+
+def discrete_slots(n: int = 4, start: int = 1) -> DreamSlots:
+    real = replace(CAR, action=ActionCodec("discrete", n=n, start=start))
+    torch.manual_seed(0)
+    model = Memory(MemoryConfig(latent=LATENT, action=n, hidden=HIDDEN)).eval()
+    dream = Dream(model, done_threshold=0.99)
+    return DreamSlots(real, dream, DreamState(torch.zeros(1, LATENT), model.initial(1)), 2)
+
+
+@pytest.mark.parametrize(("far", "edge"), [([100, 100, 100], [1, 1, 1]), ([-7, -3, 0.5], [-1, 0, 0.5])])
+def test_an_action_beyond_the_box_leads_where_its_edge_does(memory, starts, far, edge):
+    """In slots, in the vector environment, and in a dream that was told how the world plays."""
+
+    def after(vector) -> list[np.ndarray]:
+        vectors = np.tile(np.array(vector, np.float32), (3, 1))
+        world, env = slots(memory, starts), DreamEnv(slots(memory, starts), seed=1)
+        for slot in range(3):
+            world.start(slot, slot)
+        env.reset()
+        alone = Dream(memory, actions=CAR.action.play)
+        source = torch.Generator().manual_seed(1)
+        state, *_ = alone.step(alone.initial(starts.z[:3]), torch.from_numpy(vectors), source)
+        return [world.step(np.arange(3), vectors).frames, env.step(vectors)[0], torch.cat((state.z, *state.memory), 1)]
+
+    for got, wanted, other in zip(after(far), after(edge), after([0, 0.5, 0.1]), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+        assert not np.array_equal(got, other)
+
+
+def test_a_vector_that_is_no_one_hot_leads_where_its_largest_number_does():
+    """As in reality, which plays the action of the largest number."""
+
+    def after(vector) -> np.ndarray:
+        world = discrete_slots()
+        world.start(0, 1)
+        return world.step(np.array([0]), np.array([vector], np.float32)).frames
+
+    np.testing.assert_array_equal(after([0.1, 0.2, 7, 0.5]), after([0, 0, 1, 0]))
+    assert not np.array_equal(after([0, 0, 1, 0]), after([0, 1, 0, 0]))
+
+
+@pytest.mark.parametrize("action", [0, -1, 5, 0.9, 1.5, float("nan"), 2**40])
+def test_an_action_that_is_none_is_refused(action):
+    """Actions are 1 to 4: the last one is not -1, and nothing is cut to a whole number."""
+    env = DreamEnv(discrete_slots())
+    env.reset()
+    with pytest.raises(ValueError, match="is none of this world's: 1 to 4"):
+        env.step(np.array([1, action]))
+    with pytest.raises(ValueError, match="vectors of 4 numbers"):
+        env.world.step(np.array([0]), np.zeros((1, 5), np.float32))
+
+
+def test_dreams_and_reality_share_one_helper(memory, starts, monkeypatch):
+    """What one of them takes, the other takes too, whatever that is."""
+    seen = []
+    played = ActionCodec.played
+    monkeypatch.setattr(ActionCodec, "played", lambda self, vectors: seen.append(len(vectors)) or played(self, vectors))
+    world, real = slots(memory, starts), make_slots(counting_spec(5), 2)
+    for each, size in ((world, 3), (real, 2)):
+        each.start(0, 1)
+        seen.clear()
+        each.step(np.array([0]), np.zeros((1, size), np.float32))
+        assert seen == [1]
+
+
+def test_a_list_of_seeds_begins_each_dream_with_its_own(memory, starts):
+    """Wherever it stands, and whatever stands beside it; None goes on with other episodes."""
+
+    def episode(env: DreamEnv, seed) -> list[np.ndarray]:
+        rows = [env.reset(seed=seed)[0]]
+        rows += [env.step(np.tile(action(t), (env.num_envs, 1)))[0] for t in range(4)]
+        return list(np.stack(rows).swapaxes(0, 1))
+
+    def quiet(count: int) -> DreamEnv:
+        return DreamEnv(DreamSlots(CAR, Dream(memory, done_threshold=0.99), starts, count, max_steps=9), seed=5)
+
+    env = quiet(3)
+    first = episode(env, [7, 8, 7])
+    np.testing.assert_array_equal(first[0], first[2])
+    assert not np.array_equal(first[0], first[1])
+    np.testing.assert_allclose(episode(quiet(1), 8)[0], first[1], atol=1e-5)
+    on = episode(env, [None, 8, 8])
+    assert not np.array_equal(on[0], first[0])
+    np.testing.assert_array_equal(on[1], first[1])
+    np.testing.assert_array_equal(on[2], first[1])
+    np.testing.assert_array_equal(episode(env, (7, 8, 7)), first)
+
+
+def test_a_mask_begins_some_dreams_and_leaves_the_others_where_they_are(memory, starts):
+    def run(mask: bool) -> np.ndarray:
+        env = DreamEnv(DreamSlots(CAR, Dream(memory, done_threshold=0.99), starts, 3, max_steps=9), seed=5)
+        env.reset()
+        shown = env.step(np.tile(action(0), (3, 1)))[0]
+        if mask:
+            begun, _ = env.reset(seed=11, options={"reset_mask": np.array([False, True, False])})
+            np.testing.assert_array_equal(begun[[0, 2]], shown[[0, 2]])
+            np.testing.assert_array_equal(begun[1], env.reset(seed=11, options={"reset_mask": np.arange(3) == 1})[0][1])
+            assert not np.array_equal(begun[1], shown[1])
+        return np.stack([env.step(np.tile(action(t), (3, 1)))[0] for t in range(1, 4)], 1)
+
+    masked, plain = run(True), run(False)
+    np.testing.assert_array_equal(masked[[0, 2]], plain[[0, 2]])
+    assert not np.array_equal(masked[1], plain[1])
+
+
+def test_a_mask_forgets_the_end_of_the_dreams_that_it_begins(memory, starts):
+    """One that was over and begins by the mask plays in the next step; the others begin in it."""
+    env = DreamEnv(DreamSlots(CAR, Dream(memory, done_threshold=0.99), starts, 2, max_steps=1), seed=1)
+    env.reset()
+    assert env.step(np.tile(action(0), (2, 1)))[3].all()
+    env.reset(options={"reset_mask": np.array([True, False])})
+    _, rewards, _, truncated, _ = env.step(np.tile(action(0), (2, 1)))
+    assert truncated.tolist() == [True, False] and rewards[0] != 0 == rewards[1]

@@ -33,6 +33,41 @@ def test_frames_are_cropped_and_averaged(shape, rows):
     np.testing.assert_allclose(frame, area(kept.astype(float), 64), atol=0.51)
 
 
+@pytest.mark.parametrize(("height", "kept"), [(96, 84), (192, 168), (48, 42), (400, 350)])
+def test_a_picture_of_another_height_is_cut_at_the_same_parts(height, kept):
+    picture = np.zeros((height, 100, 3), np.uint8)
+    picture[kept:] = 255  # what the world's own picture has below row 84 of 96
+    assert not FramePipe(64, 3, (0, 84), height=96)(picture).any()
+    picture[kept - 2 :] = 255
+    assert FramePipe(64, 3, (0, 84), height=96)(picture).any()
+
+
+@pytest.mark.parametrize("id", ["CarRacing-v3", "VizdoomTakeCover-v1"])
+def test_worlds_that_cut_their_picture_say_how_high_it_is(id):
+    """What is cut at other heights is cut at the part that the world's own picture is cut at."""
+    spec = get_spec(id)
+    try:
+        inner = spec.build(max_episode_steps=1)
+    except ImportError as missing:
+        pytest.skip(str(missing))
+    height = inner.observation_space.shape[0]
+    inner.close()
+    assert spec.height == height and spec.rows[1] <= height
+
+
+@pytest.mark.parametrize(
+    ("rows", "height"), [((5, 5), None), ((-1, 4), None), ((9, 3), 96), ((0, 97), 96), ((0, 1, 2), 96), ((3,), None)]
+)
+def test_rows_that_are_no_range_of_the_picture_are_refused(rows, height):
+    with pytest.raises(ValueError, match="rows must be a first row and the row after the last one"):
+        FramePipe(64, 3, rows, height)
+
+
+def test_a_picture_too_low_to_be_cut_is_refused():
+    with pytest.raises(ValueError, match=r"a picture of 1 rows is too low to keep rows 0 to 0: give a larger one"):
+        FramePipe(64, 3, (0, 10), height=96)(np.zeros((1, 9, 3), np.uint8))
+
+
 def test_a_batch_equals_its_frames_and_nothing_is_a_view():
     pictures = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     pipe = FramePipe()

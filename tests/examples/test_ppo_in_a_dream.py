@@ -6,11 +6,11 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+import frmdn
 from frmdn.agent.dream import Dream, DreamState
 from frmdn.agent.memory import Memory, MemoryConfig
 from frmdn.envs import get_spec
@@ -51,22 +51,9 @@ def dream_env(envs: int = 16) -> DreamEnv:
 
 
 @pytest.mark.slow
-def test_the_adaptor_keeps_stable_baselines_promises(example: ModuleType) -> None:
-    env = example.SB3Dream(dream_env(3))
-    first = env.reset()
-    assert first.shape == (3, 12)
-    for t in range(20):
-        shown, rewards, over, infos = env.step(np.zeros((3, 3), np.float32))
-        assert shown.shape == (3, 12) and np.allclose(rewards, 0.3, atol=1e-6)
-        assert over.all() == (t == 19)
-    assert all(info["TimeLimit.truncated"] and info["terminal_observation"].shape == (12,) for info in infos)
-    assert not np.array_equal(shown[0], infos[0]["terminal_observation"])
-
-
-@pytest.mark.slow
 def test_ppo_learns_in_a_dream(example: ModuleType) -> None:
     """Standing still gives 0.3 a step, the best policy 1: 20,000 dreamt steps must take it most of the way."""
-    env = example.SB3Dream(dream_env())
+    env = frmdn.stable_baselines(dream_env())
     untrained = example.dreamt(example.PPO("MlpPolicy", env, seed=0, device="cpu"), env, 16)
     model = example.train(env, 20_000)
     trained = example.dreamt(model, env, 16)

@@ -8,13 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import pytest
 
+from frmdn.envs.worlds.counting import CountingEnv, Failure
 from frmdn.pipeline.commands import main as cli
-from frmdn.pipeline.commands import settle, status
+from frmdn.pipeline.commands import status
 from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.machine import cores
 from frmdn.pipeline.stages.table import STAGES
 
 HEAVY = ("torch", "ray", "gymnasium", "cma", "numpy", "rich", "h5py")
@@ -130,6 +135,30 @@ def test_a_missing_extra_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch) -
     assert not cli._is_users(ImportError("numpy"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "code", "said"), [("raise", 1, "RuntimeError: "), ("nan", 2, "the environment's reward")]
+)
+def test_an_environment_that_fails_is_one_line_and_leaves_its_traceback_in_the_log(
+    kind: str, code: int, said: str, tiny: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = Broken if kind == "nan" else partial(CountingEnv, failure=Failure("raise", step=3))
+    gymnasium.registry.pop("Counting-v0")
+    gymnasium.register("Counting-v0", entry_point=entry, max_episode_steps=10)
+    out = tmp_path / "run"
+    assert main(tiny(out)) == code
+    last, log = capsys.readouterr().err.splitlines()[-1], (out / "log.txt").read_text()
+    assert last.startswith(f"frmdn: {said}") and last.endswith(f"(the traceback is in {out / 'log.txt'})")
+    assert ("Traceback (most recent call last)" in log and "counting.py" in log) or (kind == "nan" and "run.py" in log)
+
+
+class Broken(CountingEnv):
+    """Its rewards are no numbers."""
+
+    def step(self, action: Any) -> Any:
+        frame, _, *ends = super().step(action)
+        return (frame, float("nan"), *ends)
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_an_extra_that_workers_miss_is_told_in_one_line(tmp_path: Path) -> None:
@@ -158,5 +187,5 @@ def test_the_number_of_workers_follows_the_quota_of_the_container(monkeypatch: p
     found = {}
     for name, read in quotas.items():
         monkeypatch.setattr(Path, "read_text", read)
-        found[name] = settle.cores()
+        found[name] = cores()
     assert found == {"300000 100000": 3, "max": 8}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def workspace(tmp_path: Path, plain: dict[str, Any]) -> Workspace:
 def make(workspace: Workspace, *names: str) -> None:
     for name in names:
         clock, products = workspace.begin(name), BY_NAME[name].products
-        for path in {workspace.folder(name) / products.replace("*", str(i)) for i in range(5)}:
+        for path in {workspace.folder(name) / products.replace("**", str(i)).replace("*", str(i)) for i in range(5)}:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         clock.finish(5, "made")
@@ -147,7 +148,7 @@ def test_clearing_removes_what_lies_outside_the_folder(workspace: Workspace) -> 
     assert not (workspace.root / "evaluation.json").exists() and (workspace.root / "baselines").exists()
 
 
-@pytest.mark.parametrize(("stored", "said"), [(None, "no number"), (1, "1"), (3, "3")])
+@pytest.mark.parametrize(("stored", "said"), [(None, "no number"), *((n, str(n)) for n in (1, FORMAT - 1, FORMAT + 1))])
 def test_a_folder_of_another_version_is_refused_with_a_remedy(
     stored: int | None, said: str, workspace: Workspace, plain: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +171,50 @@ def test_a_folder_of_another_version_is_refused_with_a_remedy(
     with pytest.raises(ValueError, match=remedy):
         open_session(workspace.root)
     assert path.read_text() == before and not (workspace.root / "log.txt").exists()
+
+
+@pytest.mark.parametrize("marker", ["done.json", "begun.json"])
+def test_a_marker_that_is_deleted_makes_nothing_anew(workspace: Workspace, plain: dict[str, Any], marker: str) -> None:
+    """As the error about a damaged one tells people to do."""
+    make(workspace, *(stage.name for stage in STAGES))
+    for name in ("collect", "vision"):
+        (workspace.folder(name) / marker).unlink()
+    kept = workspace.folder("vision") / "checkpoint"
+    kept.write_text("kept")
+    for status in workspace.status():
+        if status.state != "done" and status.name in ("collect", "vision"):
+            make(workspace, status.name)
+    assert states(workspace) == dict.fromkeys(states(workspace), "done") and kept.exists()
+    workspace.write_config(override(plain, ["collect.episodes=50"]))
+    workspace.begin("collect")
+    assert len(list((workspace.folder("collect") / "episodes").iterdir())) == 5  # more episodes keep those
+
+
+def test_a_stage_folder_that_is_a_link_is_not_cleared_in_pretence(
+    workspace: Workspace, plain: dict[str, Any], tmp_path: Path
+) -> None:
+    make(workspace, "collect")
+    folder, far = workspace.folder("collect"), tmp_path / "big"
+    folder.rename(far)
+    folder.symlink_to(far)
+    workspace.write_config(override(plain, ["collect.policy=random"]))
+    with pytest.raises(
+        ValueError, match=r"rollouts is a link to .*big, and what lies there must go.*run the same comm"
+    ):
+        workspace.begin("collect")
+    assert len(list((far / "episodes").iterdir())) == 5 and states(workspace)["collect"] == "stale"
+    shutil.rmtree(far)
+    far.mkdir()  # as the message says
+    make(workspace, "collect")
+    assert states(workspace)["collect"] == "done" and folder.is_symlink()
+
+
+def test_a_memory_is_done_when_all_of_its_members_are_there(workspace: Workspace, plain: dict[str, Any]) -> None:
+    workspace.write_config(override(plain, ["memory_data.members=2"]))
+    make(workspace, "collect", "vision", "encode", "memory")
+    for path in list(workspace.folder("memory").rglob("model.safetensors"))[1:]:
+        path.unlink()
+    assert (states(workspace)["memory"], workspace.status()[3].why) == ("partial", "1 of its 2 files are gone")
 
 
 def test_a_damaged_marker_is_named(workspace: Workspace) -> None:

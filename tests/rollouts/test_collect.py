@@ -12,7 +12,7 @@ import pytest
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.worlds.counting import Failure, counting_spec, read_frame
-from frmdn.rollouts.collect import CollectConfig, collect, named_policy
+from frmdn.rollouts.collect import CollectConfig, check_store, collect, named_policy
 from frmdn.rollouts.episodes.store import EpisodeStore, StoreError
 from frmdn.rollouts.job import Job, Outcome
 
@@ -191,3 +191,13 @@ def test_a_full_disk_stops_the_run_before_any_work(store: EpisodeStore, monkeypa
     with pytest.raises(StoreError, match="free some space"):
         run(store)
     assert played == []
+
+
+def test_an_episode_of_another_seed_is_not_trained_on(store: EpisodeStore, tmp_path: Path) -> None:
+    config, spec, other = CollectConfig(3, policy="random"), counting_spec(5), EpisodeStore(tmp_path / "other")
+    collect(spec, config, store, seed=5, workers=0)
+    collect(spec, config, other, seed=6, workers=0)
+    check_store(spec, config, store, 5)
+    store.path(1).write_bytes(other.path(1).read_bytes())
+    with pytest.raises(StoreError, match=r"000001\.h5 is of Counting-v0 with episode seed .* delete this file and run"):
+        check_store(spec, config, store, 5)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from frmdn.rollouts.episodes.episode import Episode, StoreError, encode_episode
 from frmdn.rollouts.episodes.store import EpisodeStore
-from frmdn.rollouts.latents import Latents, LatentStore, encode, encode_store, identity
+from frmdn.rollouts.latents import Latents, LatentStore, check_latents, encode, encode_store, identity
 
 
 class Mean(nn.Module):
@@ -137,3 +137,16 @@ def test_damaged_files_are_named_with_the_remedy(latents: LatentStore) -> None:
         latents.read(0)
     with pytest.raises(StoreError, match=r"000007\.safetensors does not exist"):
         latents.read(7)
+
+
+def test_latents_of_another_vision_or_run_are_refused(tmp_path: Path) -> None:
+    store, latents = EpisodeStore(tmp_path / "episodes"), LatentStore(tmp_path / "latents")
+    for index in range(2):
+        store.put(index, encode_episode(make(index, 5)))
+    encode_store(Mean(), store, latents)
+    check_latents(Mean(), store, latents)
+    with pytest.raises(StoreError, match=r"000000\.safetensors is of another run, or of another vision; delete it"):
+        check_latents(Mean(2.0), store, latents)
+    latents.path(1).write_bytes(latents.path(0).read_bytes())  # of another episode
+    with pytest.raises(StoreError, match=r"000001\.safetensors is of another run"):
+        check_latents(Mean(), store, latents)

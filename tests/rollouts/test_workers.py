@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from frmdn.envs.errors import MissingExtra
 from frmdn.envs.vector import make_slots
 from frmdn.envs.worlds.counting import Failure, counting_spec
+from frmdn.rollouts.connection import options
 from frmdn.rollouts.host import check_code, host_class
 from frmdn.rollouts.job import Job
-from frmdn.rollouts.policy import BrownianPolicy
+from frmdn.rollouts.policy import BrownianPolicy, RandomPolicy
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import RayPool, SerialPool, WorkerError, open_pool
 
@@ -96,6 +98,26 @@ def test_other_code_in_a_worker_is_refused():
         check_code(here, {**moved, "code": "0"})
 
 
+def test_playing_takes_one_thread_as_in_a_worker_and_gives_the_others_back():
+    """Sums on several threads differ in the last digits, so results would follow the number of workers."""
+    seen, before = [], torch.get_num_threads()
+    spec = counting_spec(3, frame_size=16)
+
+    class Noting(RandomPolicy):
+        def act(self, slots, frames):
+            seen.append(torch.get_num_threads())
+            return super().act(slots, frames)
+
+    torch.set_num_threads(3)
+    try:
+        with SerialPool(lambda: Runner(make_slots(spec, SLOTS), Noting(spec.action))) as serial:
+            for _ in serial.run(jobs(5)):
+                assert torch.get_num_threads() == 3
+            assert torch.get_num_threads() == 3 and set(seen) == {1}
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def pool():
     """One pool for the tests that leave it whole."""
@@ -159,9 +181,11 @@ def test_an_exception_in_a_worker_comes_with_its_traceback():
         list(failing.run(jobs(12)))
     assert time.monotonic() - start < 10
     assert isinstance(caught.value.__cause__, RuntimeError)
-    for piece in ("worker 0", "counting.py", "job 4, seed 104"):
+    for piece in ("worker 0", "raised RuntimeError", "job 4, seed 104", "run the same command again"):
         assert piece in str(caught.value)
-    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (traceback,) = caught.value.__notes__
+    assert "counting.py" in traceback and "\x1b" not in traceback
     with pytest.raises(ValueError, match="closed"):
         list(failing.run(jobs(1)))
 
@@ -229,6 +253,68 @@ def test_another_package_of_the_same_name_in_the_folder_does_no_harm(tmp_path):
     assert done.stdout.strip() == "4", done.stderr
 
 
+@pytest.mark.parametrize(("folder", "kept"), [("/tmp", True), ("/" + "long/" * 20, False)])
+def test_a_long_tmpdir_is_left_for_a_short_one(folder, kept, monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", folder)
+    assert options(None).get("_temp_dir") == (None if kept else "/tmp/ray")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_of_our_own_asks_for_a_token_and_listens_here_alone(tmp_path):
+    """In a process of its own, with a TMPDIR that Ray's sockets do not fit in."""
+    home = tmp_path / ("x" * 90)
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT + LISTENING],
+        env=os.environ | {"TMPDIR": str(home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["4", "alone", "token"], done.stderr
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "pieces"),
+    [
+        ("token", ("of another version", "9.9.9", "install the same Python")),
+        ("disabled", ("set RAY_AUTH_MODE=token here",)),
+    ],
+)
+def test_a_cluster_that_refuses_is_told_in_one_line(mode, pieces):
+    """A real one, whose head asks for a token and says that it is of another Ray."""
+    words = [sys.executable, "-c", OTHER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
+        try:
+            address = head.stdout.readline().strip()
+            program = f"from frmdn.rollouts.workers import RayPool; RayPool(lambda: None, 1, {address!r})"
+            words, env = [sys.executable, "-c", program], os.environ | {"RAY_AUTH_MODE": mode}
+            done = subprocess.run(words, env=env, capture_output=True, text=True)
+        finally:
+            head.stdin.close()
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: the Ray cluster at") and all(piece in last for piece in pieces), done.stderr
+
+
+OTHER = """
+import sys
+import ray
+ray.__version__ = "9.9.9"
+head = ray.init(address="local", include_dashboard=False, object_store_memory=2**27)
+print(head.address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+LISTENING = """
+    import psutil
+    me = psutil.Process()
+    ports = [c for p in [me, *me.children(recursive=True)] for c in p.net_connections("inet") if c.status == "LISTEN"]
+    print("alone" if ports and all(c.laddr.ip.removeprefix("::ffff:") == "127.0.0.1" for c in ports) else ports)
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+    print("token" if is_token_auth_enabled() else "open")
+"""
 SCRIPT = """
 from frmdn.envs.worlds.counting import counting_spec
 from frmdn.envs.vector import make_slots

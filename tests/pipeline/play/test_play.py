@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+import frmdn
 from frmdn.agent.seeds import episode_seeds
 from frmdn.envs.catalogue import get_spec
 from frmdn.envs.worlds.counting import read_frame
@@ -19,6 +20,7 @@ from frmdn.pipeline.play import game as games
 from frmdn.pipeline.play.game import dream_game, pace, real_game
 from frmdn.pipeline.play.window import Window
 from frmdn.pipeline.session import open_session
+from frmdn.pipeline.weights import save_state
 from frmdn.pipeline.workspace import Workspace
 
 pygame = pytest.importorskip("pygame")
@@ -64,7 +66,7 @@ def endless(finished: Path) -> Path:
     path = finished / "memory" / "model.safetensors"
     weights = load_file(path)
     weights["outcome.bias"][1] = -5.0
-    save_file(weights, path)
+    save_state(path, weights)
     return finished
 
 
@@ -230,3 +232,15 @@ def test_the_controller_is_the_evolved_one(finished: Path) -> None:
     agent = session.agent()
     expected = agent.squash(agent.controller.act(torch.from_numpy(theta)[None], seen)).numpy()
     assert np.allclose(dream.policy.act(games.SLOT, seen.numpy()), expected)
+
+
+@pytest.mark.parametrize("world", ["dream", "reality"])
+def test_an_agent_file_plays_as_its_run(endless: Path, script: Script, tmp_path: Path, world: str) -> None:
+    file = frmdn.open(endless).export(tmp_path / "agent.safetensors")
+    more = ["--scale", "1", "--fps", "1000", "--agent", "--seed", "2", "--in", world]
+    played = []
+    for agent in (["--run", str(endless)], [str(file)]):
+        seen = script({4: ["a"], 6: ["escape"]})
+        assert main(["play", *agent, *more]) == 0
+        played.append([(lines, [picture.tobytes() for picture in pictures]) for pictures, lines in seen])
+    assert len(played[0]) == 6 and played[0] == played[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +102,57 @@ def test_a_damaged_file_is_named(name: str, damage: Callable[[bytes], bytes], tm
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=name):
         read_audio(path)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 8, 2**31 - 1])
+def test_a_forged_rate_is_refused(rate: int, tmp_path: Path) -> None:
+    """Three kilobytes at one sample a second would be resampled to gigabytes."""
+    path = tmp_path / "a.wav"
+    wav(path, tone(0.1))
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.wav (claims|cannot be read)"):
+        read_audio(path)
+
+
+def test_a_forged_length_reserves_nothing(tmp_path: Path) -> None:
+    """A FLAC of a few kilobytes may promise 2^36 samples: 137 GB, were they reserved."""
+    path = tmp_path / "a.flac"
+    flac(path, tone(0.2))
+    data = bytearray(path.read_bytes())
+    data[21] |= 0x0F  # the 36 bits of the number of samples, in STREAMINFO
+    data[22:26] = b"\xff" * 4
+    path.write_bytes(data)
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (16 << 30, limit[1]))
+    try:
+        with pytest.raises(ValueError, match=r"a\.flac (is cut short: \d+ of 68719476735|cannot be read)"):
+            read_audio(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+
+
+def test_a_file_of_too_many_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frmdn.rollouts.sources.audio.MOST", 1000)
+    wav(tmp_path / "a.wav", tone(0.1))
+    with pytest.raises(ValueError, match=r"a\.wav has more than 1000 samples: cut it"):
+        read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"NIST_1A",
+        b"NIST_1A\n",
+        b"NIST_1A\n   1024\n",
+        b"NIST_1A\n1024\nsample_count -i 5\nchannel_count -i x\nend_head\n",
+    ],
+)
+def test_a_damaged_sphere_header_is_named(head: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.sph").write_bytes(head)
+    with pytest.raises(ValueError, match=r"a\.sph has a damaged SPHERE header"):
+        read_audio(tmp_path / "a.sph")
 
 
 def test_foreign_bytes_are_named(tmp_path: Path) -> None:

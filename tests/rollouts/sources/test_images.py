@@ -96,6 +96,22 @@ def test_a_damaged_file_is_named(name: str, damage: Callable[[np.ndarray], bytes
         images(tmp_path)
 
 
+def test_a_packed_file_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of five megabytes that unpack to five gigabytes no more is unpacked than the header promises."""
+    path, frames = tmp_path / "train-images-idx3-ubyte.gz", pictures(5, 6, 4, 1)
+    with gzip.open(path, "wb") as file:
+        file.write(struct.pack(">IIII", 0x803, 60_000, 10_000, 10_000))
+    with pytest.raises(ValueError, match="promises 6000000000016 bytes of pictures"):
+        read_idx(path)
+    path.write_bytes(gzip.compress(idx(frames) + bytes(50_000_000)))
+    with pytest.raises(ValueError, match="5 pictures of 6 x 4, 120 bytes, but holds 121"):
+        read_idx(path)
+    monkeypatch.setattr("frmdn.rollouts.sources.pictures.MOST", 10_000)
+    path.write_bytes(gzip.compress(bytes(50_000)))
+    with pytest.raises(ValueError, match="unpacks to more than 10000 bytes"):
+        read_cifar(path)
+
+
 def test_folders_without_pictures_are_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ValueError, match=str(path)):

@@ -1,0 +1,1 @@
+"""Between the environments that people have and the one kind that the rest of the program knows."""
