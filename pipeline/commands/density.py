@@ -149,7 +149,6 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     )
     sample.add_argument("--length", type=whole, metavar="N", help="rows of a continuation (default: up to 100)")
     sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
-    add_device(sample)
     drawn = sample.add_argument_group("drawings, handwriting and touches")
     drawn.add_argument("--text", metavar="TEXT", help="what synthesis writes")
     drawn.add_argument("--bias", type=float, default=0.0, metavar="B", help="neater: 1 is neat (default: 0)")
@@ -160,6 +159,7 @@ def _add_sample(sample: argparse.ArgumentParser) -> None:
     drawn.add_argument(
         "--animate", action="store_true", help="an SVG whose strokes draw themselves; a .gif always does"
     )
+    add_device(sample)
 
 
 def _add_measure(measure: argparse.ArgumentParser) -> None:

@@ -72,13 +72,13 @@ def dream(model: NextStep, context: Tensor, warm: int, draw: Draw) -> Tensor:
 def write_sample(options: argparse.Namespace) -> str:
     """Carry out `frmdn density sample`; returns one line for people."""
     settings, model = open_run(options.run)
-    data, device = Data.of_settings(settings["data"]), choose_device(options.device, Progress().line)
+    data = Data.of_settings(settings["data"])
     if isinstance(model, StrokeModel):
         from ..strokes.sample import write_strokes
 
         return write_strokes(options, open_source(data), model)
-    model = model.to(device)
     _refuse_strokes(options, data)
+    model = model.to(choose_device(options.device, Progress().line))
     draw = Draw(options.temperature[0], options.seed)
     if data.columns is not None:
         from .continued import write_continued

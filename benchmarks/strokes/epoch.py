@@ -13,7 +13,7 @@ from frmdn.agent.strokes.density import StrokeDensity
 from frmdn.rollouts.sources import SegmentBatches, Source, Steps
 from frmdn.rollouts.sources.strokes.builtin import strokes as strokes_source
 
-from .row import Meter, Row
+from ..row import Meter, Row
 
 HIDDEN, COMPONENTS = 256, 10
 
