@@ -98,8 +98,9 @@ def test_a_pipe_never_leaves_a_frame_as_it_was(picture: np.ndarray, channels: in
     out = np.full((size, size, channels), 7, np.uint8)
     with pytest.raises(ValueError, match="a picture must be uint8 of shape"):
         FramePipe(size, channels).into(picture[:80], out)
-    with pytest.raises(ValueError, match="a picture must be uint8"):
+    with pytest.raises(ValueError, match="a picture of 96 rows is too low to keep rows 200 to 300"):
         FramePipe(size, channels, rows=(200, 300)).into(COLOUR, out)
+    assert (out == 7).all()
 
 
 @pytest.mark.parametrize("reward", [np.array([2.5]), np.array(2.5), np.float32(2.5), [[2.5]], np.array([[2.5]])])
