@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -69,7 +70,7 @@ def _tell(error: Exception) -> int:
     log, text = getattr(error, "log", None), str(error)
     if isinstance(error, OSError):
         text = in_words(error) or text
-        if error.filename in (None, STDOUT):  # or the interpreter tries once more at its end
+        if error.errno == errno.ENOSPC and error.filename in (None, STDOUT):  # or Python tries once more at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if log is None and not _is_users(error):
         traceback.print_exc()
