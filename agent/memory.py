@@ -25,7 +25,7 @@ class MemoryConfig:
     """
 
     latent: int = 32  # Z
-    action: int = 3  # A
+    action: int = 3  # A; 0: nobody acts
     hidden: int = 256  # H of the LSTM
     components: int = 5  # K, one joint mixture over the Z dimensions
     density: Literal["frmdn", "rmdn"] = "frmdn"  # rmdn: no flow
@@ -49,9 +49,11 @@ class MemoryConfig:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
         if not self.end_balance > 0:
             raise ValueError(f"end_balance must be above 0, not {self.end_balance}; 1 counts all transitions alike")
-        for name in ("latent", "action", "hidden", "components", "rank", "blocks", "flow_hidden"):
+        for name in ("latent", "hidden", "components", "rank", "blocks", "flow_hidden"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.action < 0:
+            raise ValueError(f"action must not be negative, not {self.action}; 0 is a world in which nobody acts")
 
 
 class MemoryState(NamedTuple):

@@ -1,4 +1,4 @@
-"""A GPU against the processor beside it, in one command: `python -m frmdn.benchmarks.gpu --out docs/results/gpu.json`.
+"""A GPU against the processor beside it, in one command: `python -m frmdn.benchmarks.gpu --out gpu.json`.
 
 It first checks that the GPU computes what the CPU computes, then trains the vision and the memory, dreams, and evolves
 in dreams, each for some seconds, and prints the rates beside what the device can do at most: its measured matrix

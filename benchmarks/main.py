@@ -27,6 +27,7 @@ LOOPS = {
     "memory": Loop("memory", 5, "training the memory on stored latents"),
     "dream": Loop("dream", 5, "dreaming, and searching in dreams"),
     "density": Loop("density", 7, "low-rank precisions, and training FRMDN beside RMDN"),
+    "strokes": Loop("strokes", 3, "training on kanji, stroke by stroke"),
     "mario": Loop("mario", 3, "the whole agent playing Super Mario Bros"),
 }
 

@@ -22,12 +22,11 @@ class LinearController:
     """
 
     inputs: int  # F, the agent's feature size
-    outputs: int  # A, the action size of the environment's codec
+    outputs: int  # A, the action size of the environment's codec; 0 where nobody acts
 
     def __post_init__(self) -> None:
-        for name in ("inputs", "outputs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.inputs < 1 or self.outputs < 0:
+            raise ValueError(f"inputs must be at least 1 and outputs 0 or more, not {self.inputs} and {self.outputs}")
 
     @property
     def size(self) -> int:
@@ -40,8 +39,9 @@ class LinearController:
         The raw numbers are unbounded: the environment's codec squashes them. Raises ValueError on any other shape.
         """
         rows = self._check(theta, features)
-        weights = theta[:, : -self.outputs].view(rows, self.outputs, self.inputs)  # [P,A,F]
-        bias = theta[:, -self.outputs :].unsqueeze(-1)  # [P,A,1]
+        split = self.size - self.outputs
+        weights = theta[:, :split].view(rows, self.outputs, self.inputs)  # [P,A,F]
+        bias = theta[:, split:].unsqueeze(-1)  # [P,A,1]
         return torch.baddbmm(bias, weights, features.unsqueeze(-1))[..., 0]
 
     def _check(self, theta: Tensor, features: Tensor) -> int:

@@ -32,6 +32,7 @@ class ActionCodec:
     """Between the real vectors that controllers and memories handle and the actions that a world takes.
 
     Box: the vector f32[A] is the action. Discrete: the vector is the one-hot f32[n] of the action, A = n.
+    A box of no numbers, A = 0, is a world in which nobody acts: one that was only watched.
 
     >>> codec = frmdn.get_spec("CarRacing-v3").action
     >>> codec.squash(torch.zeros(3)).tolist()  # raw numbers of a controller -> steer, gas, brake
@@ -55,7 +56,7 @@ class ActionCodec:
             if self.n < 1 or self.low or self.high or self.rest:
                 raise ValueError(f"a discrete codec needs n >= 1 and no low, high or rest, not {self}")
             return
-        if self.kind != "box" or not 0 < len(self.low) == len(self.high) == len(self.rest):
+        if self.kind != "box" or not len(self.low) == len(self.high) == len(self.rest):
             raise ValueError(f"a box codec needs low, high and rest of one length, not {self}")
         for low, rest, high in zip(self.low, self.rest, self.high, strict=True):
             if not (math.isfinite(low) and math.isfinite(high) and low <= rest <= high and low < high):

@@ -14,6 +14,7 @@ from frmdn.controller.dreaming import DreamConfig
 from frmdn.controller.evolution import SearchConfig
 from frmdn.envs.catalogue import check_world, get_spec
 from frmdn.envs.options import SEEN, WorldConfig
+from frmdn.envs.recorded import RECORDED, Recording
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.worlds import super_mario
 from frmdn.rollouts.collect import CollectConfig
@@ -100,7 +101,7 @@ class RoundsConfig:
 class RunConfig:
     """Everything that the artefacts of a run depend on. Workers and addresses are not in it: they change nothing."""
 
-    env: str  # Gymnasium id
+    env: str  # Gymnasium id; "recorded": there is none, only recordings of it
     seed: int  # root of every random number of the run
     collect: CollectConfig
     vision: VisionConfig
@@ -115,6 +116,7 @@ class RunConfig:
     dream: DreamConfig = field(default_factory=DreamConfig)
     rounds: RoundsConfig = field(default_factory=RoundsConfig)
     world: WorldConfig = field(default_factory=WorldConfig)  # how the environment is played, wherever it is
+    recording: Recording | None = None  # what was imported in place of collecting; written by frmdn import
 
     def __post_init__(self) -> None:
         if self.memory.latent != self.vision.latent:
@@ -125,6 +127,28 @@ class RunConfig:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}")
         check_world(self.env, self.world)
+        self._check_recording()
+
+    def _check_recording(self) -> None:
+        recording = self.recording
+        if recording is None:
+            if self.env == RECORDED:
+                raise ValueError(f"env is {RECORDED!r}, but there is no recording: make one by frmdn import")
+            return
+        if (self.vision.frame_size, self.vision.channels) != (recording.frame_size, recording.channels):
+            raise ValueError(
+                f"vision.frame_size is {self.vision.frame_size} and vision.channels {self.vision.channels}, but the "
+                f"imported frames have {recording.frame_size} and {recording.channels}: import again with that --size"
+            )
+        if self.env == RECORDED and self.rounds.count > 1:
+            raise ValueError(f"rounds.count is {self.rounds.count}, but recordings have nothing to play: name an --env")
+
+    @property
+    def spec(self) -> EnvSpec:
+        """The world of the run: its environment, or what was recorded of one."""
+        if self.env == RECORDED and self.recording is not None:
+            return self.recording.spec(self.collect.max_steps)
+        return get_spec(self.env, world=self.world)
 
 
 def from_json(value: Mapping[str, Any]) -> RunConfig:
@@ -157,6 +181,8 @@ def asked_world(env: str, words: Sequence[str]) -> WorldConfig | None:
 
 
 def _spec(plain: Mapping[str, Any]) -> EnvSpec:
+    if plain["env"] == RECORDED:
+        return from_json(plain).spec
     return get_spec(plain["env"], world=settings.from_json(WorldConfig, plain["world"], "world"))
 
 

@@ -48,7 +48,7 @@ def in_words(error: OSError) -> str | None:
     refusal = REFUSALS.get(error.errno or 0)
     if refusal is None:
         return None
-    return f"{error.filename or 'a file'}: {refusal}"
+    return f"{error.filename or 'a file, or the standard output'}: {refusal}"
 
 
 def remove(path: Path) -> None:

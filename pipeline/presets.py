@@ -13,6 +13,7 @@ from frmdn.agent.vision import VisionConfig
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.controller.evolution import SearchConfig
 from frmdn.envs.catalogue import get_spec
+from frmdn.envs.recorded import Recording
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import CollectConfig
 
@@ -41,7 +42,7 @@ PRESETS: dict[str, Settings] = {
         "search": {"population": 4, "episodes": 1, "generations": 2, "slots": 2, "stall_steps": 50, "max_steps": 100},
         "evaluate": {"episodes": 2, "max_steps": 200},
     },
-    # About fifteen minutes on two cores.
+    # About fifteen minutes on two cores; what CarRacing has of its own stands below.
     "quick": {
         "collect": {"episodes": 192, "policy": "brownian", "max_steps": 500, "slots": 8},
         **QUICK_VISION,
@@ -185,6 +186,26 @@ WORLDS: dict[str, dict[str, Settings]] = {
             "evaluate": {"episodes": 100},
         },
     },
+    CAR: {
+        "quick": {
+            "vision_fit": {"steps": 800},
+            # Two dozen principal components hold 95 % of what 160 features do, and 75 numbers are found with
+            # fewer candidates than 483. Short episodes first teach to be fast, whole ones to stay on the road.
+            # From then on CMA's mean wanders about a good place, and the average of its path is nearer to that
+            # (docs/decisions/0004-search.md).
+            "search": {
+                "subspace": 24,
+                "population": 32,
+                "generations": 50,
+                "sigma": 0.2,
+                "first_steps": 300,
+                "growing": 30,
+                "average": 0.3,
+                "validate_every": 10,
+                "validate_episodes": 8,
+            },
+        },
+    },
     "SuperMarioBros": {
         # Mario and his enemies are sixteen pixels wide: a plain VAE of 32 numbers loses them, and so does a short
         # training or a KL that leaves them no room (docs/notes/super-mario.md). With five to seven actions the
@@ -216,8 +237,11 @@ WORLDS: dict[str, dict[str, Settings]] = {
 }
 
 
-def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
-    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones."""
+def preset(name: str, spec: EnvSpec, seed: int = 0, recording: Recording | None = None) -> RunConfig:
+    """The configuration of a preset for one environment; an unknown name raises ValueError with the known ones.
+
+    With a `recording` nothing is collected: how many episodes there are is known once they are stored.
+    """
     if name not in PRESETS:
         near = difflib.get_close_matches(name, PRESETS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -229,7 +253,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
     return RunConfig(
         env=spec.id,
         seed=seed,
-        collect=CollectConfig(**table["collect"]),
+        collect=CollectConfig(1, "recorded") if recording else CollectConfig(**table["collect"]),
         vision=vision,
         vision_fit=FitConfig(**table["vision_fit"]),
         vision_data=FrameData(**table["vision_data"]),
@@ -242,6 +266,7 @@ def preset(name: str, spec: EnvSpec, seed: int = 0) -> RunConfig:
         dream=DreamConfig(**table.get("dream", {})),
         rounds=RoundsConfig(**table.get("rounds", {})),
         world=spec.world,
+        recording=recording,
     )
 
 

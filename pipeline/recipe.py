@@ -13,6 +13,7 @@ from frmdn.envs.options import SEEN
 from .config import asked_world
 from .presets import PRESETS, preset
 from .settings import flatten, to_json
+from .stages.table import RECORDED
 
 
 def command(config: Mapping[str, Any]) -> str:
@@ -21,6 +22,8 @@ def command(config: Mapping[str, Any]) -> str:
     An environment that is not installed here, or settings of another version, give the line without a preset.
     """
     env, seed = str(config.get("env", "")), config.get("seed", 0)
+    if config.get("recording"):
+        return _imported(config)
     start = ["frmdn", "run", "--env", env or "ENV"]
     asked = flatten(config)
     modules = [str(module) for module in asked.pop("world.imports", ())]
@@ -39,3 +42,17 @@ def command(config: Mapping[str, Any]) -> str:
     nearest = min(tables, key=lambda name: len(settings(name)))
     sets = [word for setting in (*seen, *settings(nearest)) for word in ("--set", setting)]
     return shlex.join([*start, "--preset", nearest, "--seed", str(seed), *sets, "--out", "DIR"])
+
+
+def _imported(config: Mapping[str, Any]) -> str:
+    """Of recordings: the import, with what was chosen there; its other settings stand in config.json."""
+    recording = config["recording"]
+    words = ["frmdn", "import", str(recording["source"]), "--out", "DIR", "--seed", str(config.get("seed", 0))]
+    chosen = {"size": "frame_size", "fit": "fit", "every": "every", "length": "length", "camera": "camera"}
+    usual = {"size": 64, "fit": "whole", "every": 1, "length": 1000, "camera": ""}
+    for option, key in chosen.items():
+        if recording[key] != usual[option]:
+            words += [f"--{option}", str(recording[key])]
+    if config["env"] != RECORDED:
+        words += ["--env", str(config["env"])]
+    return f"{shlex.join(words)} && frmdn run --out DIR"

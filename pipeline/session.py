@@ -19,13 +19,14 @@ from frmdn.agent.seeds import derive
 from frmdn.agent.vision import ConvVAE
 from frmdn.controller.agent import make_agent
 from frmdn.controller.dreaming import DreamConfig
-from frmdn.envs.catalogue import get_spec
+from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.batches import split
 from frmdn.rollouts.collect import check_store
 from frmdn.rollouts.episodes.joined import Episodes, JoinedEpisodes, JoinedLatents, LatentSource
 from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.latents import LatentStore, check_latents
+from frmdn.rollouts.recordings.storing import check_recorded
 
 from .config import RunConfig, from_json
 from .files import read_history, read_record
@@ -72,7 +73,7 @@ class Session:
 
     @cached_property
     def spec(self) -> EnvSpec:
-        return get_spec(self.config.env, world=self.config.world)
+        return self.config.spec
 
     @property
     def official(self) -> EnvSpec:
@@ -89,6 +90,11 @@ class Session:
     def device(self) -> torch.device:
         """Where its models compute."""
         return self.machine.device
+
+    @property
+    def watched(self) -> bool:
+        """Whether the episodes were imported and there is no environment: nobody can play, only dream."""
+        return self.config.env == RECORDED
 
     # Rounds: a folder of a further round goes on from those before it
 
@@ -136,7 +142,10 @@ class Session:
         """Raise ValueError where an episode of another run lies among those of all rounds so far."""
         for each in self.lineage:
             store = EpisodeStore(each.workspace.folder("collect") / "episodes")
-            check_store(each.spec, each.config.collect, store, each.seed)
+            if each.config.recording is not None and each.before is None:
+                check_recorded(each.config.recording, store)
+            else:
+                check_store(each.spec, each.config.collect, store, each.seed)
 
     def check_latents(self) -> None:
         """Raise ValueError where latents of another run or vision lie among those of all rounds so far."""
@@ -171,6 +180,13 @@ class Session:
     def _counts(self) -> list[int]:
         return [each.config.collect.episodes for each in self.lineage]
 
+    def shown(self) -> int | None:
+        """The stored episode to film where nobody can play: the first held out. None: the agent plays a new one."""
+        if not self.watched:
+            return None
+        self.require("memory")
+        return self.split("memory", self.config.memory_data.validation)[1][0]
+
     def first_latents(self) -> Tensor:
         """Where real episodes began, f32[N,Z]: the first latent of every encoded episode."""
         store = self.latents()
@@ -186,10 +202,16 @@ class Session:
     def require(self, *stages: str) -> None:
         """Raise ValueError unless these stages of the run are done."""
         states = {status.name: status.state for status in self.workspace.status()}
+        root = self.workspace.root
+        if not set(stages) <= states.keys():
+            raise ValueError(
+                f"this needs an agent, but {root} was imported and has nothing to play: name an environment by "
+                f"frmdn run --out {root} --env ID, or film a stored episode by --episode N"
+            )
         missing = [name for name in stages if states[name] != "done"]
         if missing:
             what = ", ".join(f"{name} ({states[name]})" for name in missing)
-            raise ValueError(f"this needs {what} done first: run frmdn run --out {self.workspace.root}")
+            raise ValueError(f"this needs {what} done first: run frmdn run --out {root}")
 
     # The models
 

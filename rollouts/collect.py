@@ -44,7 +44,8 @@ class CollectConfig:
     """How many episodes to collect, and who acts."""
 
     episodes: int
-    policy: str = "brownian"  # brownian | random | linear (redrawn per episode) | ou | agent (needs a policy_factory)
+    # brownian | random | linear (redrawn per episode) | ou | agent (needs a policy_factory) | recorded (by others)
+    policy: str = "brownian"
     max_steps: int | None = None  # None: the limit of the environment
     slots: int = 8  # environments a worker steps side by side
     returning: float = 0.0  # share of the episodes that begin where an earlier one had come; 0: all at the beginning
@@ -54,7 +55,7 @@ class CollectConfig:
             raise ValueError("episodes, slots and max_steps must be at least 1")
         if not 0 <= self.returning <= 1:
             raise ValueError(f"returning must lie in 0..1, not {self.returning}")
-        if self.policy not in (*POLICIES, "agent"):
+        if self.policy not in (*POLICIES, "agent", "recorded"):
             raise ValueError(f"policy must be one of {', '.join((*POLICIES, 'agent'))}, not {self.policy!r}")
 
 
@@ -91,8 +92,10 @@ def collect(
     Raises:
         StoreError: the disk is too small, or the store holds episodes of another environment or seed.
     """
-    if config.policy == "agent" and policy_factory is None:
-        raise ValueError("policy 'agent' needs a policy_factory; pass one, or collect with brownian, random or linear")
+    if config.policy in ("agent", "recorded") and policy_factory is None:
+        raise ValueError(
+            f"policy {config.policy!r} needs a policy_factory; pass one, or collect with brownian, random or linear"
+        )
     store.sweep()
     seeds = episode_seeds(seed, "collect", config.episodes)
     missing, plan = set(store.missing(config.episodes)), Returning(store, seeds, config.returning)

@@ -38,18 +38,28 @@ def options(address: str | None) -> dict[str, Any]:
 
 def refused(error: Exception, address: str | None) -> Exception:
     """What Ray says, as one line with a remedy."""
-    text = " ".join(str(error).split())
+    text = " ".join(" ".join(map(str, _reasons(error))).split())
     if address and "Version mismatch" in text:
         return ValueError(
             f"the Ray cluster at {address!r} is of another version ({text}): install the same Python and the same ray "
             "on all machines"
         )
+    if "InvalidAuthToken" in text or "AuthenticationError" in text:
+        return ValueError(
+            f"the Ray cluster at {address!r} asks for a token: set RAY_AUTH_MODE=token here too, and copy "
+            "~/.ray/auth_token from its first machine"
+        )
     if address and isinstance(error, ConnectionError):
         return ValueError(f"no Ray cluster answers at {address!r}; start one with `ray start --head`")
-    if type(error).__name__ == "AuthenticationError" or "auth_token" in text:
-        return ValueError(f"Ray wants another token ({text[:300]}): copy ~/.ray/auth_token from its first machine")
     where = f"the Ray cluster at {address!r}" if address else "Ray"
     return WorkerError(f"{where} did not start ({text[:300]}); {KEPT}. --workers 0 works without Ray")
+
+
+def _reasons(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from: Ray tells the reason deep down."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def guard_token() -> None:

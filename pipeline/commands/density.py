@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES
+from ..density.names import COMPARED, DATA, FILES, MODELS, SLIDES, WRITERS
 from .options import add_command, add_device, add_set, natural, positive, whole
 
 DESCRIPTION = """Density models without reinforcement learning: p(next vector | what came before), trained on toy data,
@@ -25,6 +25,11 @@ DATA_HELP = """data:
                  of scikit-learn (pip install 'frmdn[images]')
   latents        --path a run folder: what its vision sees, as posterior samples (latents-sampled) and as
                  means (latents-mean)
+  kanji          KanjiVG's 6,413 characters, stroke by stroke (pip install 'frmdn[strokes]')
+  handwriting    words in many hands of two single-line fonts; --path IAM-OnDB's XML or InkML with texts
+  touch          five-second performances on a screen, with times, drawn by seed; --path MicroJam's CSV
+  drawings       --path a file or folder of drawings: .svg .inkml .xml (IAM-OnDB) .ndjson (Quick, Draw!) .npz
+                 (SketchRNN); --data FILE says the same of .svg .inkml .xml and .ndjson
   FILE           a series of your own, in any units: .csv, .parquet (pip install 'frmdn[parquet]'), .npy [time, columns]
                  or .npz (one array for each sequence; or one and `lengths`). Columns of arrays are named 0, 1, 2 ...
                  What is modelled: p(target row | target rows before, context columns up to this row)
@@ -54,11 +59,17 @@ examples:
 FIT = (
     DATA_HELP
     + """
+  synthesis          handwriting only: a soft window over the text (Graves 2013); --set model.end=NAME: its density
+  sketch-vae         drawings without times: an encoder, one vector, and a decoder (Ha and Eck 2017); model.latent
+
 Leaves model.safetensors, model.json, result.json and history.jsonl in DIR. Call it again after a kill: it goes on.
 
 examples:
   frmdn density fit --data speech --path recordings --model frmdn-conditional --budget 3600 --out runs/voice
   frmdn density fit --data power.csv --target load price --context hour holiday --budget 300 --out runs/power
+  frmdn density fit --data handwriting --model synthesis --steps 2500 --learning-rate 0.003 --out runs/writer
+  frmdn density fit --data kanji --model sketch-vae --steps 3000 --learning-rate 0.002 --out runs/kanji
+  frmdn density fit --data touch --model rmdn-low-rank --budget 600 --out runs/touch
   frmdn density fit --data latents-mean --path runs/car --model rmdn --steps 2000 --out runs/dream-density
 """
 )
@@ -69,11 +80,29 @@ SAMPLE = """what comes out:
   latents-*      a PNG: an episode as recorded, and dreamed on with the same actions (needs the run folder)
   a file's       --count ways in which a held-out sequence might go on, --length rows each, beside how it went: a PNG,
                  or their numbers in the file's units as .csv or .npz (needs the file)
+  drawings       an SVG, PNG or GIF (it draws itself) of --count drawings. With --prime they go on where what is given
+                 ends: a word in that hand (synthesis), an answer to that call (touch), the other half of that drawing
+                 (sketch-vae)
 
 examples:
   frmdn density sample --run runs/voice --out voice.wav --seconds 4 --temperature 0.8
   frmdn density sample --run results/density/images/frmdn-spline/seed-0 --out digits.png
   frmdn density sample --run runs/power --out power.csv --count 100 --length 48
+  frmdn density sample --run runs/writer --text "world models" --bias 1 --count 4 --out words.svg
+  frmdn density sample --run runs/kanji --temperature 0.2 0.5 1 --out kanji.svg
+  frmdn density sample --run runs/touch --prime 3 --out answer.gif
+"""
+
+
+MEASURE = """what is measured:
+  synthesis      200 held-out words are written, and read back by the nearest glyphs of the fonts under dynamic time
+                 warping: the share of characters that are right, beside that of the same words as the set has them
+  sketch-vae     reconstruction loss and KL as SketchRNN reports them (L_R, L_KL)
+  others         points, strokes, ink, seconds, speeds and waits of drawings: real ones beside sampled ones
+
+examples:
+  frmdn density measure --run runs/writer --bias 1 --json
+  frmdn density measure --run runs/touch
 """
 
 
@@ -86,6 +115,7 @@ def add_density(commands: Any) -> None:
         ("compare", "train several models on the same data and budget, and measure them", COMPARE, _add_compare),
         ("fit", "train one model and keep it", FIT, _add_fit),
         ("sample", "draw from a trained model: a WAV to hear, a picture to see", SAMPLE, _add_sample),
+        ("measure", "what samples of a model of drawings are worth", MEASURE, _add_measure),
     ):
         command = add_command(inner, name, help, epilog, run)
         command.set_defaults(command=f"density {name}")
@@ -94,14 +124,16 @@ def add_density(commands: Any) -> None:
 
 def _add_compare(compare: argparse.ArgumentParser) -> None:
     _add_data(compare, COMPARED)
-    compare.add_argument("--models", nargs="+", metavar="NAME", choices=MODELS + SLIDES, help="default: all of them")
+    names, default = MODELS + WRITERS + SLIDES, "default: all of the catalogue"
+    compare.add_argument("--models", nargs="+", metavar="NAME", choices=names, help=default)
     compare.add_argument("--seeds", type=whole, default=5, metavar="N", help="runs of each model (default: 5)")
     _add_training(compare)
 
 
 def _add_fit(fit: argparse.ArgumentParser) -> None:
     _add_data(fit, (*DATA[:3], *DATA[4:]))
-    fit.add_argument("--model", choices=MODELS + SLIDES, default="frmdn-diagonal", metavar="NAME", help=_models())
+    names = MODELS + WRITERS + SLIDES
+    fit.add_argument("--model", choices=names, default="frmdn-diagonal", metavar="NAME", help=_models())
     fit.add_argument("--seed", type=natural, default=0, metavar="N", help="of weights and batches (default: 0)")
     _add_training(fit)
 
@@ -109,14 +141,33 @@ def _add_fit(fit: argparse.ArgumentParser) -> None:
 def _add_sample(sample: argparse.ArgumentParser) -> None:
     sample.add_argument("--run", type=Path, required=True, metavar="DIR", help="a folder that `fit` or `compare` made")
     sample.add_argument("--out", type=Path, required=True, metavar="FILE", help="the file to write; see below")
-    sample.add_argument("--temperature", type=positive, default=1.0, metavar="T", help="below 1: tamer (default: 1)")
+    tamer = "below 1: tamer (default: 1); several: a row of drawings for each"
+    sample.add_argument("--temperature", type=positive, nargs="+", default=[1.0], metavar="T", help=tamer)
     sample.add_argument("--seconds", type=positive, default=3.0, metavar="S", help="of speech (default: 3)")
     sample.add_argument(
         "--count", type=whole, default=12, metavar="N", help="of pictures or continuations (default: 12)"
     )
     sample.add_argument("--length", type=whole, metavar="N", help="rows of a continuation (default: up to 100)")
     sample.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
+    drawn = sample.add_argument_group("drawings, handwriting and touches")
+    drawn.add_argument("--text", metavar="TEXT", help="what synthesis writes")
+    drawn.add_argument("--bias", type=float, default=0.0, metavar="B", help="neater: 1 is neat (default: 0)")
+    prime = "what is given: drawing N of the test split, or the first of a file; see below"
+    drawn.add_argument("--prime", metavar="N|FILE", help=prime)
+    ways = "sketch-vae: --count drawings on the way from one of the test split to another"
+    drawn.add_argument("--between", nargs=2, type=natural, metavar=("N", "M"), help=ways)
+    drawn.add_argument(
+        "--animate", action="store_true", help="an SVG whose strokes draw themselves; a .gif always does"
+    )
     add_device(sample)
+
+
+def _add_measure(measure: argparse.ArgumentParser) -> None:
+    measure.add_argument("--run", type=Path, required=True, metavar="DIR", help="a folder that `fit` or `compare` made")
+    measure.add_argument("--count", type=whole, default=200, metavar="N", help="of words or drawings (default: 200)")
+    measure.add_argument("--bias", type=float, default=0.0, metavar="B", help="of the samples (default: 0)")
+    measure.add_argument("--seed", type=natural, default=0, metavar="N", help="of the noise (default: 0)")
+    measure.add_argument("--json", action="store_true", help="print the figures as JSON on stdout")
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
@@ -172,13 +223,17 @@ def _add_data(command: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
 
 
 def _models() -> str:
-    return ", ".join(MODELS + SLIDES) + " (default: frmdn-diagonal)"
+    return ", ".join(MODELS + WRITERS + SLIDES) + " (default: frmdn-diagonal)"
 
 
 def run(options: argparse.Namespace) -> int:
     """Whichever command was asked for."""
     from ..density import study
 
-    return {"density compare": study.compare, "density fit": study.fit, "density sample": study.sample}[
-        options.command
-    ](options)
+    commands = {
+        "density compare": study.compare,
+        "density fit": study.fit,
+        "density sample": study.sample,
+        "density measure": study.measure,
+    }
+    return commands[options.command](options)

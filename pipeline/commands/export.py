@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..progress import Progress
-from .options import add_agent, add_command, add_folder
+from .options import add_agent, add_command, add_folder, add_json, print_json
 
-EXPORT = """The file holds vision, memory, controller, how frames are cut and actions decoded, and the evaluation.
+EXPORT = """--out: the file holds vision, memory, controller, how frames are cut and actions decoded, and evaluation.
 It acts without the environment:
 
   import frmdn
@@ -17,8 +17,12 @@ It acts without the environment:
   action = player.act(frame)        # a picture u8[H,W,3] of the world, of any size
   player.reset()                    # before the next episode
 
+--minari: the episodes, for whoever trains on data sets.
+
 examples:
   frmdn export --run runs/car --out car.safetensors
+  frmdn export --run runs/car --minari car/random-v0       into Minari's own folder, for minari.load_dataset
+  frmdn export --run runs/car --minari ./car-episodes      into a folder of your own; frmdn import reads it again
   frmdn evaluate car.safetensors                           frmdn play and frmdn dream take the file too
 """
 PUSH = """It writes a model card from the evaluation. Log in first with: hf auth login (or set HF_TOKEN).
@@ -35,9 +39,13 @@ PULL = """examples:
 
 
 def add_export(commands: Any) -> None:
-    command = add_command(commands, "export", "write a finished agent into one file, to take elsewhere", EXPORT, export)
+    about = "write what a run made, to take elsewhere: its agent, or its episodes"
+    command = add_command(commands, "export", about, EXPORT, export)
     add_folder(command)
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", dest="file", help="the .safetensors")
+    command.add_argument("--out", type=Path, metavar="FILE", dest="file", help="the agent in one .safetensors")
+    to = "the episodes as a Minari data set: its id, or a path (extra minari)"
+    command.add_argument("--minari", metavar="NAME_OR_PATH", help=to)
+    add_json(command)
 
 
 def add_hub(commands: Any) -> None:
@@ -58,11 +66,22 @@ def _add_repository(command: argparse.ArgumentParser) -> None:
 
 
 def export(options: argparse.Namespace) -> int:
-    """One file out of a run folder."""
-    from ..front.run import open
+    """Write what the options ask for."""
+    if options.file is None and not options.minari:
+        raise ValueError("export needs to know what to write: --out FILE for the agent, --minari NAME for its episodes")
+    made: dict[str, Any] = {}
+    if options.file is not None:
+        from ..front.run import open
 
-    file = open(options.out).export(options.file)
-    Progress().line(f"{file}: {file.stat().st_size / 1e6:.1f} MB; frmdn.load({str(file)!r}).act(frame) acts")
+        file = open(options.out).export(options.file)
+        made = {"file": str(file), "bytes": file.stat().st_size}
+        Progress().line(f"{file}: {made['bytes'] / 1e6:.1f} MB; frmdn.load({str(file)!r}).act(frame) acts")
+    if options.minari:
+        from ..recordings.exporting import export_minari
+
+        made |= export_minari(options.out, options.minari, Progress())
+    if options.json:
+        print_json(made)
     return 0
 
 

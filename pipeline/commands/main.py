@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 from ..disk import in_words, named
 from ..progress import plain
+from ..recordings.command import add_import
 from .bench import add_bench
 from .density import add_density
 from .dream import MEASURED, add_dream
@@ -68,7 +70,7 @@ def _tell(error: Exception) -> int:
     log, text = getattr(error, "log", None), str(error)
     if isinstance(error, OSError):
         text = in_words(error) or text
-        if error.filename == STDOUT:  # or the interpreter tries once more at its end
+        if error.errno == errno.ENOSPC and error.filename in (None, STDOUT):  # or Python tries once more at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if log is None and not _is_users(error):
         traceback.print_exc()
@@ -104,6 +106,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     add_run(commands)
     add_stages(commands)
     add_status(commands)
+    add_import(commands)
     add_density(commands)
     add_dream(commands)
     add_play(commands)

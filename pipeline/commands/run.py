@@ -11,7 +11,7 @@ from ..files import read_json
 from ..progress import Progress, duration
 from ..workspace import StageStatus, Workspace
 from .options import add_command, add_machine, add_search, add_settings, print_json, whole
-from .settle import check_device, requested, run_named, settle
+from .settle import check_device, nothing_to_play, requested, run_named, settle
 
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
             progress.line(f"all {len(statuses)} stages of {workspace.root} are done already: nothing to do")
         else:
             run_named(options, workspace, list(workspace.table), progress)
+        if "evolve" not in workspace.table:
+            progress.line(f"no search, no evaluation: {nothing_to_play(workspace)}")
         _summary(workspace, progress)
     if options.json:
         print_json(_overview(workspace))
@@ -99,6 +101,6 @@ def _overview(workspace: Workspace) -> dict[str, Any]:
     return {
         "run": str(workspace.root),
         "stages": [stage(status) for status in workspace.status()],
-        "evaluation": read_json(workspace.root / "evaluation.json"),
+        "evaluation": read_json(workspace.root / "evaluation.json") if "evaluate" in workspace.table else None,
         "report": str(workspace.root / "report.html"),
     }

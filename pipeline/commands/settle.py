@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import settings
 from ..machine import cores
 from ..progress import Progress
-from ..stages.table import fingerprints
+from ..stages.table import RECORDED, fingerprints
 from ..workspace import Workspace
 from .options import assignments
 
@@ -39,11 +39,19 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
         stored = workspace.read_config()
         if env in ("", stored["env"]):
             return _override(stored, words)
+        if stored.get("recording"):
+            from ..recordings.configuration import attach
+
+            return _override(attach(stored, env, words), words)
     from frmdn.envs.catalogue import get_spec
 
     from ..config import asked_world
     from ..presets import preset
 
+    if exists and workspace.read_config().get("recording"):
+        raise ValueError(
+            f"{workspace.root} was imported, and its preset is chosen by frmdn import SOURCE --preset {options.preset}"
+        )
     spec = get_spec(env or ENV, world=asked_world(env or ENV, words))
     return _override(settings.to_json(preset(options.preset or PRESET, spec)), words)
 
@@ -71,11 +79,23 @@ def settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, progr
 
 
 def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether nothing was made yet with the settings that differ, so that nobody can miss them."""
+    """Whether nothing was made yet with the settings that differ, so that nobody can miss them.
+
+    An environment that imported recordings are given makes their report again, and that is what it is given for.
+    """
     old, new = fingerprints(stored), fingerprints(config)
     states = {status.name: status.state for status in workspace.status()}
+    if stored["env"] == RECORDED != config["env"]:
+        states.pop("report", None)
     return all(
         states.get(name, "missing") == "missing" for name in old.keys() | new.keys() if old.get(name) != new.get(name)
+    )
+
+
+def nothing_to_play(workspace: Workspace) -> str:
+    """What a run folder without an environment needs before an agent can be searched and measured."""
+    return (
+        f"its episodes were imported, and it has nothing to play; name one: frmdn run --out {workspace.root} --env ID"
     )
 
 
@@ -83,9 +103,21 @@ def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str
     from ..stages.running import run_stages
 
     session = open_folder(options, workspace, progress)
+    if session.config.recording is not None:
+        check_imported(workspace)
     if session.spec.hint and not set(names).isdisjoint(PLAYING):
         progress.line(session.spec.hint)
     run_stages(session, names)
+
+
+def check_imported(workspace: Workspace) -> None:
+    """Raise ValueError where imported episodes are not all there: nobody but the import can make them again."""
+    status = workspace.status()[0]
+    if status.name == "collect" and status.state != "done":
+        raise ValueError(
+            f"the episodes of {workspace.root} are {status.state} ({status.why}): they were imported, so call frmdn "
+            f"import SOURCE --out {workspace.root} again"
+        )
 
 
 def open_folder(options: argparse.Namespace, workspace: Workspace, progress: Progress) -> Session:

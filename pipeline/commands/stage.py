@@ -13,7 +13,7 @@ from ..progress import Progress
 from ..stages.table import ROUNDS, STAGES
 from ..workspace import Workspace
 from .options import add_agent, add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
-from .settle import check_device, open_folder, ready, requested, run_named, settle
+from .settle import check_device, nothing_to_play, open_folder, ready, requested, run_named, settle
 
 STAGE_EPILOG = """examples:
   frmdn {name} --run runs/car
@@ -51,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
         progress = Progress(workspace.root / "log.txt")
         settle(workspace, config, options.replace, progress)
         if options.command not in workspace.table:
-            raise ValueError(f"{workspace.root} has no stage {options.command}: set rounds.count to 2 or more")
+            remedy = "set rounds.count to 2 or more" if options.command == "rounds" else nothing_to_play(workspace)
+            raise ValueError(f"{workspace.root} has no stage {options.command}: {remedy}")
         episodes = getattr(options, "episodes", None)
         if episodes not in (None, config["evaluate"]["episodes"]):
             return _evaluate_only(options, workspace, progress, episodes)

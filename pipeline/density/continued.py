@@ -101,7 +101,7 @@ def write_continued(options: argparse.Namespace, source: Source, model: NextStep
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"--out {path} must end with {', '.join(SUFFIXES)}: that is what a series gives")
-    found = continued(model, source, noise, options.count, options.length, options.temperature)
+    found = continued(model, source, noise, options.count, options.length, options.temperature[0])
     if suffix == ".png":
         data = to_png(continuations(scale, {model.config.model: found}))
     elif suffix == ".csv":

@@ -10,6 +10,7 @@ from typing import Any
 from frmdn.rollouts.sources import Source
 from frmdn.rollouts.sources.tables import Choice
 
+from ..strokes.names import DRAWN, STROKES
 from .names import FILES
 
 
@@ -25,7 +26,7 @@ class Columns(Choice):
 class Data:
     """Which data: what a folder of results remembers of it."""
 
-    name: str  # inverse-sine, speech, images, latents-sampled, latents-mean, or a file's
+    name: str  # inverse-sine, speech, images, latents-sampled, latents-mean, kanji and so on, or a file's
     path: str | None = None
     protocol: str | None = None  # of speech
     columns: Columns | None = None  # of a file
@@ -42,6 +43,10 @@ class Data:
 
 def choose(name: str, path: Path | None, protocol: str, columns: Columns | None = None) -> list[Data]:
     """The data sets behind a --data: `latents` stands for two. ValueError where the path is missing or in vain."""
+    if Path(name).suffix.lower() in DRAWN:
+        if path is not None:
+            raise ValueError(f"--data {name} is the file itself: leave --path out")
+        name, path = "drawings", Path(name)
     if Path(name).suffix.lower() in FILES:
         if path is not None:
             raise ValueError(f"--data {name} is the file itself: leave --path out")
@@ -52,6 +57,8 @@ def choose(name: str, path: Path | None, protocol: str, columns: Columns | None 
         if path is not None:
             raise ValueError("inverse-sine makes its own points: leave --path out")
         return [Data(name)]
+    if name == "drawings" and path is None:
+        raise ValueError("--data drawings needs --path: a file of drawings, or a folder of them")
     if name.startswith("latents"):
         if path is None:
             raise ValueError(f"--data {name} needs --path: a run folder whose encode stage is done (frmdn encode)")
@@ -83,4 +90,8 @@ def open_source(data: Data, progress: Callable[[int, int], None] | None = None) 
         from frmdn.rollouts.sources.latents import latents
 
         return latents(data.path, sampled=data.name == "latents-sampled")
+    if data.name in STROKES:
+        from frmdn.rollouts.sources.strokes.builtin import strokes
+
+        return strokes(data.name, data.path)
     raise ValueError(f"{data.name!r} is no data set that can be opened")

@@ -8,12 +8,13 @@ from torch import Tensor
 from frmdn.agent.seeds import derive
 from frmdn.rollouts.sources import Source, whole_batches
 
+from ..strokes.model import StrokeModel
 from .model import NextStep
 from .slides import SquaredError
 
 
 @torch.no_grad()
-def nll_per_dim(model: NextStep, source: Source, split: str, limit: int | None = None) -> float:
+def nll_per_dim(model: NextStep | StrokeModel, source: Source, split: str, limit: int | None = None) -> float:
     """Mean of -log p(target | past) - log_jacobian over a split, in the source's unit per dimension; may be NaN.
 
     With a `limit`, over a fixed selection of about so many steps.
@@ -25,8 +26,8 @@ def nll_per_dim(model: NextStep, source: Source, split: str, limit: int | None =
     total, count = 0.0, 0
     for cpu in whole_batches(source, split, derive(0, "measure", split), limit):
         batch = cpu.to(device)
-        log_prob = model.density(batch.context)[0].log_prob(batch.target) + batch.log_jacobian
-        total -= float(torch.where(batch.mask, log_prob, 0.0).cpu().double().sum())
+        jacobian = torch.where(batch.mask, batch.log_jacobian, 0.0)
+        total -= float((model.log_prob(batch) + jacobian).cpu().double().sum())
         count += int(batch.mask.sum())
     return total / (count * source.outputs)
 

@@ -1,7 +1,9 @@
 """The names of data sets and models, as the command line takes them. Light: no torch."""
 
-DATA = ("inverse-sine", "speech", "images", "latents", "latents-sampled", "latents-mean")
-COMPARED = DATA[:4]
+from ..strokes.names import DRAWN, SKETCH, STROKES, SYNTHESIS
+
+DATA = ("inverse-sine", "speech", "images", "latents", "latents-sampled", "latents-mean", *STROKES)
+COMPARED = (*DATA[:4], *STROKES)
 MODELS = (
     "factorized",
     "rmdn",
@@ -12,5 +14,6 @@ MODELS = (
     "frmdn-spline",
     "frmdn-conditional",
 )
-FILES = (".npy", ".npz", ".csv", ".parquet")  # a file of one's own, instead of a name of DATA
+FILES = (".npy", ".npz", ".csv", ".parquet", *DRAWN)  # a file of one's own, instead of a name of DATA
+WRITERS = (SYNTHESIS, SKETCH)  # of strokes only
 SLIDES = ("squared-error", "mdn")  # of inverse-sine only

@@ -17,6 +17,7 @@ from frmdn.rollouts.sources.series import SeriesScale
 from ..drawing.figures import INK, SOFT, Curve, band, drawn, focus, panels, picture_rows, say, to_png
 from ..files import History, write_bytes
 from .continued import continuations, continued
+from .model import NextStep
 from .pictures import spectrograms, toy_densities
 from .results import BASELINE
 from .run import open_run
@@ -77,9 +78,10 @@ def seed_curves(histories: Histories) -> Curve | None:
 
 
 def samples(folder: Path, source: Source, record: Mapping[str, Any]) -> Figure | None:
-    """What the models of seed 0 make, beside the real thing; None for latents, which no eye can judge."""
+    """What the models of seed 0 make, beside the real thing; None for latents, which no eye can judge, and drawings."""
     folders = {name: folder / name / "seed-0" for name in record["models"]}
-    models = {name: open_run(path)[1] for name, path in folders.items() if (path / "result.json").exists()}
+    opened = {name: open_run(path)[1] for name, path in folders.items() if (path / "result.json").exists()}
+    models = {name: model for name, model in opened.items() if isinstance(model, NextStep)}
     if source.name == "inverse-sine":
         return toy_densities(source, models)
     if source.name == "images":

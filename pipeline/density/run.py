@@ -18,10 +18,12 @@ from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..files import History, read_json, write_json
 from ..settings import from_json, override, read_settings, settle, to_json
+from ..strokes.model import StrokeConfig, StrokeModel
 from ..weights import load, load_model, save, save_model
 from .data import Data
 from .measure import nll_per_dim
 from .model import ModelConfig, NextStep, new_model
+from .names import MODELS
 from .schedule import Recipe, Watch
 
 MAKER = "frmdn density fit"
@@ -35,11 +37,15 @@ class Size:
 
     components: int = 5  # of each mixture
     hidden: int = 256  # units of the LSTM
+    end: str = "rmdn-low-rank"  # of synthesis and sketch-vae: the density at their end
+    latent: int = 64  # of sketch-vae: the numbers that stand for a drawing
 
     def __post_init__(self) -> None:
-        for name in ("components", "hidden"):
+        for name in ("components", "hidden", "latent"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.end not in MODELS:
+            raise ValueError(f"end must be one of {', '.join(MODELS)}, not {self.end!r}")
 
 
 @dataclass(frozen=True)
@@ -64,9 +70,16 @@ class Plan:
     """Everything that decides what a run learns."""
 
     data: Data
-    model: ModelConfig
+    model: ModelConfig | StrokeConfig
     recipe: Recipe
     seed: int
+
+    def settings(self) -> dict[str, Any]:
+        """As a run folder keeps it; the usual clock is not mentioned, as folders made before there was another one."""
+        plain = to_json(self) | {"data": self.data.settings()}
+        if self.recipe.clock == "wall":
+            del plain["recipe"]["clock"]
+        return plain
 
 
 class Run:
@@ -85,7 +98,7 @@ class Run:
         about = {"scale": asdict(source.scale), "about": dict(source.about)}
         settle(
             folder / "run.json",
-            to_json(plan) | {"data": plan.data.settings()} | about,
+            plan.settings() | about,
             MAKER,
             hint=", or the same settings as then",
         )
@@ -162,7 +175,7 @@ class _Training:
         if self.path.exists():
             self._restore()
         else:
-            self.watch = Watch(plan.recipe.budget, plan.recipe.steps)
+            self.watch = Watch(plan.recipe.budget, plan.recipe.steps, clock=plan.recipe.clock)
             run.history.cut(-1)
             self.check(lambda done, note: None)
         self.run.history.cut(self.checks - 1)
@@ -240,15 +253,16 @@ class _Training:
         self.state, self.checks = TrainingState(step, groups["state"]), int(checks)
         self.best = _Best(nll, int(best_step), share, groups["best"])
         recipe = self.run.plan.recipe
-        self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step)
+        self.watch = Watch(recipe.budget, recipe.steps, (wall, cpu), step, recipe.clock)
 
 
-def open_run(folder: Path) -> tuple[dict[str, Any], NextStep]:
+def open_run(folder: Path) -> tuple[dict[str, Any], NextStep | StrokeModel]:
     """A finished run: its settings and its model; ValueError where there is none."""
     if not (folder / "run.json").exists():
         raise ValueError(f"{folder} is no run of frmdn density (it has no run.json): make one with frmdn density fit")
     if not (folder / "result.json").exists():
         raise ValueError(f"{folder} is not finished: run the same frmdn density command again, it goes on")
     settings = read_settings(folder / "run.json", MAKER)
-    model = from_json(ModelConfig, settings["model"], "model")
-    return settings, load_model(folder, new_model(model, 0))
+    kind: type[ModelConfig] | type[StrokeConfig] = StrokeConfig if "characters" in settings["model"] else ModelConfig
+    config: ModelConfig | StrokeConfig = from_json(kind, settings["model"], "model")
+    return settings, load_model(folder, new_model(config, 0))

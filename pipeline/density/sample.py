@@ -18,6 +18,7 @@ from frmdn.rollouts.sources import Source, whole_batches
 
 from ..files import write_bytes
 from ..progress import Progress
+from ..strokes.model import StrokeModel
 from .data import Data, open_source
 from .model import NextStep
 from .run import open_run
@@ -71,8 +72,14 @@ def dream(model: NextStep, context: Tensor, warm: int, draw: Draw) -> Tensor:
 def write_sample(options: argparse.Namespace) -> str:
     """Carry out `frmdn density sample`; returns one line for people."""
     settings, model = open_run(options.run)
+    data = Data.of_settings(settings["data"])
+    if isinstance(model, StrokeModel):
+        from ..strokes.sample import write_strokes
+
+        return write_strokes(options, open_source(data), model)
+    _refuse_strokes(options, data)
     model = model.to(choose_device(options.device, Progress().line))
-    data, draw = Data.of_settings(settings["data"]), Draw(options.temperature, options.seed)
+    draw = Draw(options.temperature[0], options.seed)
     if data.columns is not None:
         from .continued import write_continued
 
@@ -86,6 +93,15 @@ def write_sample(options: argparse.Namespace) -> str:
     picture = {"inverse-sine": _density, "images": _pictures}.get(data.name, _dream)
     write_bytes(options.out, picture(source, model, data, options.count, draw))
     return f"wrote {options.out}"
+
+
+def _refuse_strokes(options: argparse.Namespace, data: Data) -> None:
+    """ValueError for what has a meaning for drawings alone."""
+    for name in ("text", "prime", "between", "bias", "animate"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} is for drawings, and this run is of {data.name}: leave it out")
+    if len(options.temperature) > 1:
+        raise ValueError(f"several temperatures are for drawings, and this run is of {data.name}: give one")
 
 
 def _write_speech(path: Path, settings: dict[str, Any], model: NextStep, seconds: float, draw: Draw) -> str:

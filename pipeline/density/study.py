@@ -16,6 +16,7 @@ from frmdn.rollouts.sources import SegmentBatches, Source
 
 from ..commands.options import assignments
 from ..progress import Progress
+from ..strokes.model import StrokeModel
 from ..workspace import Workspace
 from .data import Columns, Data, choose, open_source
 from .model import config_for
@@ -91,7 +92,9 @@ def _gather(options: argparse.Namespace, source: Source, runs: Mapping[tuple[str
         if current.result is not None:
             found[name].append(current.result)
     recipe = choose_settings(assignments(options)).recipe
-    return summarise(source, found, {"budget_seconds": recipe.budget, "budget_steps": recipe.steps})
+    return summarise(
+        source, found, {"budget_seconds": recipe.budget, "budget_steps": recipe.steps, "clock": recipe.clock}
+    )
 
 
 def fit(options: argparse.Namespace) -> int:
@@ -129,6 +132,18 @@ def sample(options: argparse.Namespace) -> int:
     return 0
 
 
+def measure(options: argparse.Namespace) -> int:
+    """Figures of what a model of drawings samples."""
+    from ..strokes.measures import write_measures
+    from .run import open_run
+
+    settings, model = open_run(options.run)
+    if not isinstance(model, StrokeModel):
+        name = settings["data"]["name"]
+        raise ValueError(f"measure is for drawings, and {options.run} is of {name}: its NLL stands in result.json")
+    return write_measures(options, open_source(Data.of_settings(settings["data"])), model)
+
+
 def _open(data: Data, progress: Progress) -> Source:
     with progress.task("data", "clips") as task:
         source = open_source(data, lambda done, total: task.update(done, total))
@@ -146,7 +161,7 @@ def _columns(options: argparse.Namespace) -> Columns:
 
 def _plan(options: argparse.Namespace, data: Data, source: Source, model: str, seed: int) -> Plan:
     choice = choose_settings(assignments(options))
-    config = config_for(model, source, choice.model.components, choice.model.hidden)
+    config = config_for(model, source, *vars(choice.model).values())
     recipe = slides_recipe(SegmentBatches(source, 0).steps) if model in SLIDES else choice.recipe
     return Plan(data, config, recipe, seed)
 

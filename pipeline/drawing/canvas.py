@@ -83,7 +83,9 @@ def strip(
         draw.text((x, 27), value, colour, font(16), anchor="lm")
         x += room
     x = max(x, PANEL + 2 * GAP)  # under the second view, where the cells leave it free
-    if controls.names:
+    if not len(action):
+        draw.text((x, 27), "nobody acts", SOFT, font(12), anchor="lm")
+    elif controls.names:
         draw.text((x, 8), "action", SOFT, font(10), anchor="lm")
         draw.text((x, 27), controls.names[int(action.argmax())], BLUE, font(16), anchor="lm")
     else:

@@ -61,8 +61,10 @@ class Film:
 def film_open_loop(trained: Trained, shot: Shot, episode: int | None = None) -> Film:
     """A dream that watches the first steps of a real episode and is then given its actions alone.
 
-    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses.
+    `episode` is the number of a stored one; None: the agent drives a new one, on a seed that nothing else uses. Where
+    there is no agent because all was imported, it is the first of those held out.
     """
+    episode = trained.shown() if episode is None else episode
     trained.require("evolve" if episode is None else "memory")
     agent = trained.agent().to(trained.device)
     if episode is None:

@@ -266,6 +266,11 @@ class Run:
 
     def _missing(self, stage: str, path: Path) -> ValueError:
         why = {status.name: f"{status.state}: {status.why}" for status in self._owner(stage).workspace.status()}
+        if stage not in why:
+            return ValueError(
+                f"{self.folder} has no {stage}: its episodes were imported, and it has nothing to play; name an "
+                f"environment by frmdn run --out {self.folder} --env ID"
+            )
         return ValueError(
             f"{path} is not finished (its stage, {stage}, is {why[stage]}): run frmdn run --out {self.folder}"
         )

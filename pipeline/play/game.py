@@ -13,6 +13,7 @@ from torch import Tensor
 
 from frmdn.agent.agent import Agent
 from frmdn.envs.errors import MissingExtra
+from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec, Vectors
 from frmdn.envs.vector import GymnasiumSlots, SlotEnv
 from frmdn.rollouts.job import Job
@@ -137,6 +138,8 @@ def real_game(trained: Trained) -> Game:
 
 def pace(spec: EnvSpec) -> float:
     """Transitions a second at which people usually play this world; FPS where it does not say or is not installed."""
+    if spec.id == RECORDED:
+        return FPS
     try:
         env = spec.make()
     except MissingExtra:

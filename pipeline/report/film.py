@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frmdn.agent.agent import Agent, AgentState
+from frmdn.agent.open_loop import watch
 from frmdn.controller.evaluate import SLOTS
 from frmdn.envs.spec import EnvSpec
 from frmdn.envs.vector import SlotEnv, Step, make_slots
@@ -82,6 +83,24 @@ def record_agent(
     shown = [measure.name for measure in spec.measures if measure.kind == "mean"]
     told = {name: np.array([values[name] for values in world.told]) for name in shown}
     return DriveRecord(seed, *pictures, episode.actions, episode.rewards, controls_of(spec), told)
+
+
+def record_episode(agent: Agent, episode: Episode, spec: EnvSpec, max_steps: int = 500) -> DriveRecord:
+    """A stored episode that somebody else played, or that was only watched: what an agent's eyes make of it.
+
+    Its first `max_steps` transitions are enough to see it by.
+    """
+    assert agent.memory is not None
+    steps = min(episode.steps, max_steps)
+    frames, actions = episode.frames[: steps + 1], episode.actions[:steps]
+    pieces = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK)
+    latents = torch.cat([agent.vision.encode_mean(piece).float() for piece in pieces])
+    seen = watch(agent.memory, latents[None], torch.from_numpy(actions)[None])
+    expected = [np.zeros((1, *frames.shape[1:]), np.uint8)]
+    with torch.inference_mode():
+        expected += [pixels(agent.vision.decode(piece)) for piece in seen.latents[0].split(CHUNK)]
+    pictures = (frames, reconstruct(agent, frames), np.concatenate(expected))
+    return DriveRecord(episode.seed, *pictures, actions, episode.rewards[:steps], controls_of(spec))
 
 
 def reconstruct(agent: Agent, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import read_history, read_json
-from ..stages.table import Stage, table
+from ..stages.table import RECORDED, Stage, table
 
 VIDEO = "agent.webm"
 
@@ -42,6 +42,17 @@ class Findings:
     @property
     def env(self) -> str:
         return str(self.evaluation.get("env") or self.config.get("env") or "an unnamed environment")
+
+    @property
+    def title(self) -> str:
+        """The environment, or what was recorded where there is none."""
+        recording = self.config.get("recording") or {}
+        return str(recording.get("source", "recordings")) if self.watched else self.env
+
+    @property
+    def watched(self) -> bool:
+        """Whether all was imported and there is no environment to play."""
+        return self.config.get("env") == RECORDED
 
     @property
     def seconds(self) -> float:

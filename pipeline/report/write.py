@@ -149,6 +149,8 @@ def _learning(findings: Findings) -> list[dict[str, Any]]:
     parts = []
     for title, name, draw, words in CURVES:
         history = getattr(findings, name)
+        if name == "evolution" and findings.watched:
+            continue
         if name == "rounds" and len(history) < 2:
             continue
         last = {key: value for line in history for key, value in line.items() if key not in AXES}

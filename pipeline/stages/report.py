@@ -19,14 +19,18 @@ def _typical_seed(root: Path) -> int:
 
 
 def run_report(session: Session, work: Work) -> Result:
-    from ..report.film import record_agent
+    from ..report.film import record_agent, record_episode
     from ..report.tensorboard import TensorBoardLog
     from ..report.write import write_report
 
     torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
     root, agent = session.workspace.root, session.kept.agent()
     work.report(0, 3, "drive")
-    drive = record_agent(agent, session.kept.theta(agent), session.official, _typical_seed(root))
+    if session.watched:
+        held = session.split("memory", session.config.memory_data.validation)[1][0]
+        drive = record_episode(agent, session.episodes().read(held), session.spec)
+    else:
+        drive = record_agent(agent, session.kept.theta(agent), session.official, _typical_seed(root))
     work.report(1, 3, "TensorBoard")
     TensorBoardLog(root / "tensorboard").write_run(root)
     work.report(2, 3, "page")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+RECORDED = "recorded"  # as `frmdn.envs.recorded` has it, without its imports
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -100,6 +102,7 @@ ROUNDS = Stage(  # in the table of a run of several rounds, before `evaluate`
     "kept.json",
     grows="rounds.count",
 )
+ACTING = ("evolve", "rounds", "evaluate")  # stages that a run without an environment has not
 BY_NAME = {stage.name: stage for stage in (*STAGES, ROUNDS)}
 
 
@@ -125,6 +128,9 @@ def check(config: Mapping[str, Any]) -> None:
 def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
     """The stages of a run folder: seven, with `rounds` among them where there are several.
 
+    Where recordings were imported, `collect` depends on how alone; without an environment the stages that play are
+    left out.
+
     A folder of a further round collects, trains and evolves only, and sees through the vision of the first round
     unless it trains that on.
     """
@@ -139,10 +145,22 @@ def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
             )
             for name in names
         )
+    stages = _imported(config) if config.get("recording") else STAGES
     if rounds.get("count", 1) == 1:
-        return STAGES
-    acting = (replace(stage, inputs=(*stage.inputs, "rounds")) for stage in STAGES[-2:])
-    return (*STAGES[:-2], ROUNDS, *acting)
+        return stages
+    acting = (replace(stage, inputs=(*stage.inputs, "rounds")) for stage in stages[-2:])
+    return (*stages[:-2], ROUNDS, *acting)
+
+
+def _imported(config: Mapping[str, Any]) -> tuple[Stage, ...]:
+    stages = (replace(STAGES[0], settings=("recording",), grows=None), *STAGES[1:])
+    if config["env"] != RECORDED:
+        return stages
+    return tuple(
+        replace(stage, inputs=tuple(name for name in stage.inputs if name not in ACTING))
+        for stage in stages
+        if stage.name not in ACTING
+    )
 
 
 def digest(value: object) -> str:
@@ -179,8 +197,13 @@ def root_and_size(stage: Stage, config: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _slice(stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a stage depends on. How dreams would be matters to nobody where the search is in reality."""
+    """The settings that a stage depends on. How dreams would be matters to nobody where the search is in reality; the
+    bounds of recorded actions, which a further recording moves, change no episode."""
     found = {key: config[key] for key in stage.settings}
+    if "recording" in found:
+        action = {key: value for key, value in found["recording"]["action"].items() if key in ("kind", "n", "start")}
+        action["size"] = len(found["recording"]["action"]["low"])
+        found["recording"] = {**found["recording"], "action": action}
     if found.get("dream", {}).get("world") == "reality":
         del found["dream"]
     return found

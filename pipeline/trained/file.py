@@ -88,6 +88,9 @@ class AgentFile:
         assert agent.memory is not None
         return [agent.memory]
 
+    def shown(self) -> None:
+        return None
+
     def first_latents(self) -> Tensor:
         return self._first
 

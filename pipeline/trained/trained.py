@@ -57,6 +57,9 @@ class Trained(Protocol):
     def dreamers(self, agent: Agent) -> list[Memory]:
         """The memories that dream, unless somebody names others."""
 
+    def shown(self) -> int | None:
+        """The stored episode to film where nobody can play; None: the agent plays a new one."""
+
     def first_latents(self) -> Tensor:
         """Latents at which dreams begin, f32[N,Z]."""
 

@@ -121,7 +121,8 @@ def encode_episode(episode: Episode, about: Mapping[str, str] | None = None) -> 
         if episode.origin is not None:
             arrays |= {"origin_actions": episode.origin.actions, "origin_rewards": episode.origin.rewards}
         for name, array in arrays.items():
-            file.create_dataset(name, data=array, chunks=array.shape, fletcher32=True)
+            chunked = {"chunks": array.shape, "fletcher32": True} if array.size else {}  # nobody acts: nothing to chunk
+            file.create_dataset(name, data=array, **chunked)
         file.flush()
         return file.id.get_file_image()
 

@@ -56,7 +56,17 @@ class SegmentBatches:
             shift = int(rng.integers(advance)) if end > advance else 0
             for start in range(shift - advance if shift else 0, end, advance):
                 found.append((index, max(start, 0), min(start + advance, end) + overlap))
-        return rng.permutation(np.asarray(found, np.int64))
+        segments = rng.permutation(np.asarray(found, np.int64))
+        return segments if self.source.alike == 1 else self._alike(segments, rng)
+
+    def _alike(self, segments: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The batches of an epoch, each of like lengths: those that are drawn together are sorted, not the epoch."""
+        whole = self.steps * self.size
+        for start in range(0, whole, self.source.alike * self.size):
+            drawn = segments[start : min(start + self.source.alike * self.size, whole)]
+            batches = drawn[np.argsort(drawn[:, 2] - drawn[:, 1], kind="stable")].reshape(-1, self.size, 3)
+            segments[start : start + len(drawn)] = rng.permutation(batches).reshape(-1, 3)
+        return segments
 
 
 def whole_batches(source: Source, split: str, seed: int, limit: int | None = None) -> Iterator[Steps]:

@@ -70,6 +70,7 @@ class Source:
     batch: int  # sequences (or segments) of a training step
     length: int | None = None  # rows of a training segment; None: whole sequences
     overlap: int = 0  # rows that neighbouring segments share
+    alike: int = 1  # so many batches of an epoch are sorted by length among themselves: less padding, as much chance
     floor: float | None = None  # nll_per_dim below which no model can go, where it is known
     about: Mapping[str, Any] = field(default_factory=dict)  # counts and settings, for the record
     figures: Callable[[float], dict[str, float]] = lambda nll: {}  # nll_per_dim in the other units of the field

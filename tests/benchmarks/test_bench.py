@@ -136,7 +136,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["bench", "--help"])
     words = capsys.readouterr().out
-    assert all(f"\n  {name} " in words for name in LOOPS) and "at least 15 min 30 s" in words and "examples:" in words
+    assert all(f"\n  {name} " in words for name in LOOPS) and "at least 17 min 00 s" in words and "examples:" in words
 
 
 class Counting(Meter):

@@ -53,5 +53,5 @@ def test_wrong_shapes_are_refused(controller: LinearController, theta: tuple[int
 
 
 def test_sizes_below_one_are_refused() -> None:
-    with pytest.raises(ValueError, match="outputs must be at least 1"):
-        LinearController(inputs=3, outputs=0)
+    with pytest.raises(ValueError, match="outputs 0 or more"):
+        LinearController(inputs=3, outputs=-1)

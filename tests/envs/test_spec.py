@@ -121,7 +121,7 @@ def test_to_env_clips_and_names_rows_with_nan():
     [
         {"kind": "box", "low": (0.0,), "high": (1.0,), "rest": (2.0,)},
         {"kind": "box", "low": (0.0,), "high": (float("inf"),), "rest": (0.0,)},
-        {"kind": "box"},
+        {"kind": "box", "low": (0.0,), "high": (1.0,)},
         {"kind": "discrete", "n": 0},
         {"kind": "dial", "n": 2},
     ],
@@ -129,6 +129,13 @@ def test_to_env_clips_and_names_rows_with_nan():
 def test_impossible_codecs_are_refused(fields):
     with pytest.raises(ValueError, match="codec needs"):
         ActionCodec(**fields)
+
+
+def test_a_box_of_no_numbers_is_a_world_in_which_nobody_acts():
+    nobody = ActionCodec("box")
+    assert nobody.size == 0 and nobody.squash(torch.zeros(3, 0)).shape == (3, 0)
+    assert nobody.to_env_batch(np.zeros((3, 0), np.float32)).shape == (3, 0)
+    assert nobody.sample(np.random.default_rng(0), 5).shape == (5, 0)
 
 
 @pytest.mark.parametrize(

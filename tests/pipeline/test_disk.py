@@ -145,12 +145,14 @@ def test_a_folder_of_another_user(capsys: pytest.CaptureFixture[str]) -> None:
     assert told == f"frmdn: {folder}/run: {REFUSALS[errno.EACCES]}"
 
 
-def test_figures_that_go_to_a_full_disk(finished: Path) -> None:
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_figures_that_go_to_a_full_disk(finished: Path, buffered: str) -> None:
     words = [sys.executable, "-m", "frmdn", "status", "--run", str(finished)]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+        env = os.environ | {"PYTHONUNBUFFERED": buffered}
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
     assert done.returncode == 2
-    assert done.stderr == f"frmdn: the standard output: {REFUSALS[errno.ENOSPC]}\n"
+    assert done.stderr.endswith(f"the standard output: {REFUSALS[errno.ENOSPC]}\n") and done.stderr.count("\n") == 1
 
 
 # Links of a stranger

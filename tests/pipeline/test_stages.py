@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from frmdn.envs import recorded
 from frmdn.envs.catalogue import get_spec
+from frmdn.envs.spec import ActionCodec
 from frmdn.pipeline.config import RunConfig, override
 from frmdn.pipeline.presets import preset
 from frmdn.pipeline.settings import to_json
-from frmdn.pipeline.stages.table import BY_NAME, ROUNDS, STAGES, digest, fingerprints
+from frmdn.pipeline.stages.table import BY_NAME, RECORDED, ROUNDS, STAGES, digest, fingerprints, table
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def test_a_setting_changes_the_fingerprints_behind_it(plain: dict[str, Any], set
 
 
 def test_every_setting_of_a_run_belongs_to_a_stage(plain: dict[str, Any]) -> None:
-    used = {key for stage in (*STAGES, ROUNDS) for key in stage.settings}
+    stages = (*STAGES, ROUNDS, *table({**plain, "recording": {"kind": "videos"}}))
+    used = {key for stage in stages for key in stage.settings}
     assert used == set(plain) == set(RunConfig.__dataclass_fields__)
 
 
@@ -57,3 +60,21 @@ def test_the_digest_ignores_the_order_of_keys_and_nothing_else() -> None:
 def test_how_the_world_is_played_makes_all_stages_stale_that_play_it(plain: dict[str, Any]) -> None:
     before, after = fingerprints(plain), fingerprints(override(plain, ["world.sticky=0.25"]))
     assert all(before[name] != after[name] for name in before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "stale"),
+    [
+        ("recording.every=2", "collect vision encode memory report"),
+        ("recording.action.high=[7.0]", ""),  # a further recording went further: those that are there stay
+        ("seed=1", "vision encode memory report"),
+        ("collect.episodes=9", ""),
+        ("search.sigma=0.5", ""),  # nobody searches
+    ],
+)
+def test_imported_episodes_depend_on_how_they_were_imported(setting: str, stale: str) -> None:
+    assert RECORDED == recorded.RECORDED
+    recording = recorded.Recording("videos", "clips", ActionCodec("box", (-1.0,), (1.0,), (0.0,)))
+    plain = to_json(preset("smoke", recording.spec(), 0, recording))
+    before, after = fingerprints(plain), fingerprints(override(plain, [setting]))
+    assert [name for name in before if before[name] != after[name]] == stale.split()

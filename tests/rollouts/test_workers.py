@@ -277,19 +277,26 @@ def test_ray_of_our_own_asks_for_a_token_and_listens_here_alone(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_cluster_of_another_version_is_told_in_one_line():
-    """A real one, whose head says that it is of another Ray; --ray-address finds it."""
-    with subprocess.Popen(
-        [sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as head:
+@pytest.mark.parametrize(
+    ("mode", "pieces"),
+    [
+        ("token", ("of another version", "9.9.9", "install the same Python")),
+        ("disabled", ("set RAY_AUTH_MODE=token here",)),
+    ],
+)
+def test_a_cluster_that_refuses_is_told_in_one_line(mode, pieces):
+    """A real one, whose head asks for a token and says that it is of another Ray."""
+    words = [sys.executable, "-c", OTHER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as head:
         try:
             address = head.stdout.readline().strip()
             program = f"from frmdn.rollouts.workers import RayPool; RayPool(lambda: None, 1, {address!r})"
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+            words, env = [sys.executable, "-c", program], os.environ | {"RAY_AUTH_MODE": mode}
+            done = subprocess.run(words, env=env, capture_output=True, text=True)
         finally:
             head.stdin.close()
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ValueError: the Ray cluster at") and "9.9.9" in last and "install the same Python" in last
+    assert last.startswith("ValueError: the Ray cluster at") and all(piece in last for piece in pieces), done.stderr
 
 
 OTHER = """

@@ -201,7 +201,7 @@ def test_a_kill_between_history_and_checkpoint_leaves_no_line_twice(
                 raise Killed
             write_bytes(path, data)
 
-        patch.setattr("frmdn.pipeline.density.run.write_bytes", write)
+        patch.setattr("frmdn.pipeline.weights.write_bytes", write)
         with pytest.raises(Killed):
             Run(tmp_path / "cut", toy, plan(toy)).finish(quiet)
     assert len(lines(tmp_path / "cut")) == 4

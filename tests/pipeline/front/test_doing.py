@@ -52,7 +52,7 @@ def test_a_search_improves_an_agent_of_ones_own() -> None:
 def test_a_search_in_dreams_plays_in_dreams(run: frmdn.Run) -> None:
     config = frmdn.SearchConfig(population=4, episodes=1, generations=2, slots=2, validate_every=1)
     found = frmdn.evolve(run, search=config, dreams=True)
-    assert [line["horizon"] for line in found.history] == [10, 10]
+    assert [line["length"] for line in found.history] == [10, 10]
     assert found.history[1]["real_steps"] == 10 * config.validate_episodes
     assert "dream" not in found.history[0] and "dream" in found.history[1]
 

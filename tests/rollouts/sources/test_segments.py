@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -99,3 +100,32 @@ def test_splits_depend_on_names_alone() -> None:
         assert {names[i] for i in places} == {names[::-1][i] for i in turned[key]}
     with pytest.raises(ValueError, match="at least 3"):
         split_names(names[:2])
+
+
+def test_alike_batches_have_little_padding_and_miss_nobody() -> None:
+    """Each sequence once an epoch, in batches of like lengths, in another order every epoch."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(2, 60, 130).tolist()
+    held = Held([torch.full((n, 1), float(i)) for i, n in enumerate(lengths)])
+
+    def plain(raw: Tensor, mask: Tensor, noise: torch.Generator) -> Steps:
+        return Steps(raw, raw, mask, torch.zeros(mask.shape))
+
+    def batches(alike: int, seed: int = 0) -> SegmentBatches:
+        splits = dict.fromkeys(("train", "validation", "test"), held)
+        return SegmentBatches(Source("own", 1, 1, "", splits, plain, None, 8, alike=alike), seed)
+
+    def padding(found: SegmentBatches) -> float:
+        masks = [found(step).mask for step in range(found.steps)]
+        return 1 - sum(int(m.sum()) for m in masks) / sum(m.numel() for m in masks)
+
+    sorted_ = batches(8)
+    for epoch in range(2):
+        seen = [int(row[0, 0]) for s in range(16) for row in sorted_(16 * epoch + s).target]
+        assert len(seen) == len(set(seen)) == 128
+    first, second = ([tuple(sorted_(16 * e + s).target[:, 0, 0].tolist()) for s in range(16)] for e in range(2))
+    assert not set(first) & set(second)
+    assert padding(sorted_) < 0.5 * padding(batches(1))
+    assert (batches(8)(5).target == sorted_(5).target).all()  # the step alone says which batch
+    sizes = [sorted_(s).mask.shape[1] for s in range(8)]
+    assert sizes != sorted(sizes)  # short ones do not come first

@@ -1,0 +1,5 @@
+"""The bench of strokes."""
+
+from .epoch import strokes
+
+__all__ = ["strokes"]

@@ -1,0 +1,1 @@
+"""Strokes: prediction, synthesis and sketches behind `frmdn density`."""

@@ -1,0 +1,108 @@
+"""Drawings of Quick, Draw!: its ndjson, and SketchRNN's npz."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .carrier import END, Strokes
+
+SIDE = 256.0  # of the simplified drawings' square
+SPLITS = ("train", "valid", "test")
+ALLOWED = {  # all that a pickled list of arrays needs, and nothing that does anything
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("_codecs", "encode"),
+}
+
+
+def read_ndjson(path: Path) -> dict[str, Strokes]:
+    """Every drawing of a file of Quick, Draw!, by its key_id; raw ones have times, simplified ones none.
+
+    A line is {"word", "key_id", "recognized", "drawing": [[x, y] or [x, y, t], ...]}, t in milliseconds. Drawings that
+    the game did not recognise are left out. Places are relative to the square's centre.
+
+    Raises:
+        ValueError: names file and line of what is wrong.
+    """
+    found: dict[str, Strokes] = {}
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+                if value.get("recognized", True):
+                    found[str(value.get("key_id", number))] = _drawing(value["drawing"])
+            except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+                raise ValueError(f"{path}, line {number} is no drawing of Quick, Draw! ({error})") from None
+    if not found:
+        raise ValueError(f"{path} has no drawing that was recognised")
+    return found
+
+
+def _drawing(strokes: list[list[list[float]]]) -> Strokes:
+    lines = [np.array(stroke[:2], np.float64).T - SIDE / 2 for stroke in strokes]
+    if not all(len(stroke) > 2 for stroke in strokes):
+        return Strokes.of_lines(lines)
+    clock = np.concatenate([np.array(stroke[2], np.float64) for stroke in strokes]) / 1000
+    waits = np.maximum(np.diff(clock, prepend=clock[0]), 1e-3)
+    return Strokes.of_lines(lines, np.split(np.cumsum(waits), np.cumsum([len(line) for line in lines])[:-1]))
+
+
+def read_sketches(path: Path) -> dict[str, list[Strokes]]:
+    """The splits train, valid and test of SketchRNN's npz: arrays of drawings i16[N,3] of dx, dy, pen lifted.
+
+    Such files are pickled lists of arrays. They are read by an unpickler that knows arrays and nothing else, so that a
+    file of a stranger cannot run anything.
+
+    Raises:
+        ValueError: names a file that is not whole, a split that is missing, or a drawing of another shape.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for split in SPLITS:
+                found[split] = _split(path, split, archive.read(f"{split}.npy"))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"{path} is no npz of SketchRNN with train, valid and test ({error})") from None
+    return {"train": found["train"], "validation": found["valid"], "test": found["test"]}
+
+
+def _split(path: Path, split: str, data: bytes) -> list[Strokes]:
+    stream = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+        if dtype.hasobject:
+            drawings = list(_Arrays(stream, encoding="latin1").load())
+        else:  # all drawings of one length
+            drawings = list(np.frombuffer(stream.read(), dtype).reshape(shape))
+    except (ValueError, pickle.UnpicklingError, EOFError, TypeError) as error:
+        raise ValueError(f"{path}, {split}: {error}") from None
+    return [_sketch(f"{path}, {split}, drawing {number}", rows) for number, rows in enumerate(drawings, 1)]
+
+
+class _Arrays(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, and not arrays alone: do not trust it")
+        return super().find_class(module, name)
+
+
+def _sketch(where: str, rows: Any) -> Strokes:
+    array = np.asarray(rows)
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array):
+        raise ValueError(f"{where} is {list(array.shape)}, but must be [N,3]: dx, dy, pen lifted")
+    pen = (array[:, 2] > 0).astype(np.uint8)
+    pen[-1] = END
+    return Strokes(array[:, :2].astype(np.float32), pen)
