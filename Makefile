@@ -16,6 +16,8 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[mario]' || echo "frmdn: gym-super-mario-bros could not be built (it needs g++); its tests are skipped."
 	@# The same emulator compiled as one program is 1.6 times as fast; where that fails the package's own build plays.
 	$(BIN)/frmdn emulator || true
+	@# Hershey-Fonts installs its own tests under the name `tests`, where workers would find them in place of ours.
+	@rm -rf $(VENV)/lib/python3*/site-packages/tests
 	touch $@
 
 setup: $(VENV)/.ready

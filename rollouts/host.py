@@ -27,9 +27,13 @@ def host_class() -> type:
     before it imports any of this project."""
 
     class Host:
-        def prepare(self) -> None:
-            """One thread per worker."""
+        def prepare(self, folder: str) -> None:
+            """One thread per worker; modules are looked for in the driver's working folder too, where it is there."""
             import os
+            import sys
+
+            if folder not in sys.path and os.path.isdir(folder):
+                sys.path.append(folder)
 
             for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
                 os.environ[name] = "1"

@@ -178,7 +178,7 @@ class RayPool:
     def _open(self, make: Callable[[], Runner]) -> None:
         """Prepare all workers side by side, and see that they run the driver's code before they run any of it."""
         here = host_class()().survey()
-        self._all("prepare")
+        self._all("prepare", os.getcwd())  # it may be another one than when Ray was started
         for member, there in zip(self._members, self._all("survey"), strict=True):
             member.pid, member.host = there["pid"], there["host"]
             check_code(here, there)

@@ -123,6 +123,11 @@ def check(config: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is damaged")
     if not isinstance(rounds.get("vision_steps", 0), int):
         raise ValueError("rounds.vision_steps is damaged")
+    recording = config.get("recording")
+    if recording is not None:
+        action = recording.get("action") if isinstance(recording, Mapping) else None
+        if not isinstance(action, Mapping) or not isinstance(action.get("low"), list | tuple):
+            raise ValueError("recording is damaged")
 
 
 def table(config: Mapping[str, Any]) -> tuple[Stage, ...]:
