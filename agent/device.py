@@ -8,6 +8,8 @@ from functools import cache
 
 import torch
 
+from .errors import first_line
+
 AUTO = "auto"
 FORM = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 CPU = torch.device("cpu")
@@ -74,7 +76,7 @@ def fault(device: torch.device) -> str | None:
     try:
         found = float((torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)).sum())
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's own AcceleratorError is the first
-        return f"a first small computation failed there ({_first_line(error)})"
+        return f"a first small computation failed there ({first_line(error)})"
     return None if found == 8.0 else f"a first small computation gave {found:g} there instead of 8"
 
 
@@ -125,8 +127,3 @@ def _missing_mps(device: torch.device) -> str | None:
     if torch.backends.mps.is_available():
         return None
     return "mps is the GPU of Apple's own processors, and torch finds none here"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The error of an optional package that is not installed; every floor raises it."""
+"""The error of an optional package that is not installed, which every floor raises; and what errors say, in short."""
 
 from __future__ import annotations
 
@@ -17,3 +17,9 @@ class MissingExtra(ImportError):
 
     def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
         return type(self), (self.package, self.extra, self.purpose)  # Ray carries errors from worker to driver
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from frmdn.agent.batch import SequenceBatch
 from frmdn.agent.device import choose_device, device_name, synchronize
 from frmdn.agent.dream import Dream, DreamState, Noise
+from frmdn.agent.errors import first_line
 from frmdn.agent.memory import Memory, MemoryConfig
 from frmdn.agent.rows import map_rows
 from frmdn.agent.seeds import episode_seeds
@@ -36,6 +36,8 @@ from frmdn.controller.linear import LinearController
 from frmdn.envs import get_spec
 from frmdn.pipeline.files import write_json
 
+from .memory import batch as sequences
+from .row import rate
 from .vision import frames, multiplications
 
 SPEC = "CarRacing-v3"
@@ -97,13 +99,14 @@ class Bench:
 
     def rate(self, work: Callable[[], float]) -> float:
         """Units a second, warm, with the device waited for at both ends."""
-        work()
-        synchronize(self.device)
-        begun, done = time.perf_counter(), 0.0
-        while time.perf_counter() - begun < self.sizes.seconds:
-            done += work()
+
+        def waited() -> float:
+            done = work()
             synchronize(self.device)
-        return done / (time.perf_counter() - begun)
+            return done
+
+        waited()
+        return rate(waited, self.sizes.seconds)
 
     # What the device can do at most
 
@@ -150,7 +153,7 @@ class Bench:
         torch.manual_seed(0)
         eyes, memory = ConvVAE(VisionConfig(decoder="fast")), Memory(MemoryConfig(hidden=self.sizes.hidden))
         dream, pictures = Dream(memory.eval(), done_threshold=None), frames(8)
-        batch = _sequences(2, 16)
+        batch = sequences(2, 16)
         noise = Noise(torch.rand(64, 2), torch.randn(64, dream.noise))
         state = dream.initial(torch.randn(64, 32))
         actions, z = torch.rand(64, 3), torch.randn(8, 32)
@@ -226,14 +229,13 @@ class Bench:
         try:
             compiled = self.rate(work(torch.compile(model.loss)))
         except Exception as error:  # no compiler on this machine, or no Triton for this card
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             self.found["vision compiled"] = None
-            self.tell(f"vision compiled    not here: {first}")
+            self.tell(f"vision compiled    not here: {first_line(error)}")
             return
         self.put("vision compiled", compiled, "images/s", note="the same by torch.compile")
 
     def memory(self) -> None:
-        batch = _sequences(self.sizes.sequences, self.sizes.length).to(self.device)
+        batch = sequences(self.sizes.sequences, self.sizes.length).to(self.device)
         lstm = torch.nn.LSTM(35, self.sizes.hidden, batch_first=True).to(self.device)
         x = torch.randn(self.sizes.sequences, self.sizes.length, 35, device=self.device)
         tokens = float(self.sizes.sequences * self.sizes.length)
@@ -308,13 +310,6 @@ def _dreams(device: torch.device, sizes: Sizes, density: str) -> BatchedDreams:
     starts: DreamState = dream.initial(z)
     spec = replace(get_spec(SPEC), max_steps=sizes.horizon)
     return BatchedDreams(spec, _controller(sizes.hidden), "zh", [dream], [starts], max_steps=sizes.horizon)
-
-
-def _sequences(count: int, length: int) -> SequenceBatch:
-    noise = torch.Generator().manual_seed(0)
-    z = torch.randn(count, length + 1, 32, generator=noise)
-    nothing = torch.zeros(count, length)
-    return SequenceBatch(z, torch.rand(count, length, 3, generator=noise), nothing, nothing, nothing == 0)
 
 
 def _difference(a: torch.Tensor, b: torch.Tensor) -> float:

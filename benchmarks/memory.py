@@ -17,11 +17,11 @@ from .row import Meter, Row
 BATCH, LENGTH, STEPS = 32, 128, 2
 
 
-def batch() -> SequenceBatch:
+def batch(count: int = BATCH, length: int = LENGTH) -> SequenceBatch:
     noise = torch.Generator().manual_seed(0)
-    z = torch.randn(BATCH, LENGTH + 1, 32, generator=noise)
-    a = torch.rand(BATCH, LENGTH, 3, generator=noise)
-    nothing = torch.zeros(BATCH, LENGTH)
+    z = torch.randn(count, length + 1, 32, generator=noise)
+    a = torch.rand(count, length, 3, generator=noise)
+    nothing = torch.zeros(count, length)
     return SequenceBatch(z, a, nothing, nothing, nothing == 0)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frmdn.agent.agent import Controller, select_features
 from frmdn.agent.dream import Dream, DreamState, Noise
-from frmdn.agent.rows import map_rows
+from frmdn.agent.rows import map_rows, put_rows
 from frmdn.agent.seeds import derive, generator
 from frmdn.envs.dream import CHUNK
 from frmdn.envs.spec import EnvSpec
@@ -149,7 +149,7 @@ class Batch:
         put(self.limit, np.concatenate(caps))
         start = torch.from_numpy(place[seed]).to(device)
         for state, source in zip(self.states, of.starts, strict=True):
-            _fill(state, source, start)
+            put_rows(state, slice(None), source, start)
         for w in range(1, len(of.dreams)):
             self.z.copy_(torch.where((self.who == w).unsqueeze(1), of.starts[w].z[start], self.z))
         self._draw(seeds, max(limits))
@@ -183,7 +183,7 @@ class Batch:
         z, reward, done = self.z, None, None
         for w, dream in enumerate(of.dreams):
             after, r, d = dream.step(DreamState(self.z, self.states[w].memory), actions, noise=noise)
-            _fill(self.states[w].memory, after.memory)
+            put_rows(self.states[w].memory, slice(None), after.memory)
             mine = self.who == w
             z = after.z if w == 0 else torch.where(mine.unsqueeze(1), after.z, z)
             reward = r if reward is None else torch.where(mine, r, reward)
@@ -229,12 +229,3 @@ def record(step: Callable[[], None]) -> Callable[[], None]:
         step()
     play: Callable[[], None] = graph.replay
     return play
-
-
-def _fill(target: object, source: object, rows: Tensor | None = None) -> None:
-    """Copy the rows of a nested state into another one, in place."""
-    if isinstance(target, Tensor) and isinstance(source, Tensor):
-        target.copy_(source if rows is None else source[rows])
-    elif isinstance(target, tuple) and isinstance(source, tuple):
-        for mine, theirs in zip(target, source, strict=True):
-            _fill(mine, theirs, rows)

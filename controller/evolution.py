@@ -61,14 +61,10 @@ class SearchConfig:
         >>> [search.steps_at(generation, 1000) for generation in (0, 10, 20, 30)]
         [300, 650, 1000, 1000]
         """
-        return grown(self.first_steps, min(self.max_steps or limit, limit), generation / self.growing)
-
-
-def grown(first: int | None, last: int, share: float) -> int:
-    """A length on its way from `first` to `last`; `last` where there is nothing to grow."""
-    if first is None or first >= last:
-        return last
-    return round(first + min(1.0, share) * (last - first))
+        first, last = self.first_steps, min(self.max_steps or limit, limit)
+        if first is None or first >= last:
+            return last
+        return round(first + min(1.0, generation / self.growing) * (last - first))
 
 
 class Best(NamedTuple):

@@ -10,6 +10,7 @@ import torch
 
 from frmdn.agent.agent import Agent, select_features
 from frmdn.rollouts.episodes.joined import LatentSource
+from frmdn.rollouts.sources.segments import padded
 
 EPISODES = 48  # whose features are looked at; more of them change the components by little
 
@@ -69,17 +70,13 @@ def seen(agent: Agent, latents: LatentSource, indices: Sequence[int]) -> np.ndar
     """What a controller of `agent` would have seen before each step of the stored episodes, f32[n,F]."""
     episodes = [latents.read(index) for index in list(indices)[:EPISODES]]
     device = next(agent.vision.parameters()).device
-    lengths = torch.tensor([episode.steps for episode in episodes], device=device)
-    z = _padded([episode.mean[:-1] for episode in episodes]).to(device)  # [B,T,Z]
-    actions = _padded([episode.actions for episode in episodes]).to(device)
+    latent, there = padded([torch.from_numpy(episode.mean[:-1]) for episode in episodes])
+    z, mask = latent.to(device), there.to(device)  # [B,T,Z], [B,T]
+    actions = padded([torch.from_numpy(episode.actions) for episode in episodes])[0].to(device)
     memory = None if agent.memory is None else agent.memory.initial(len(episodes), device=device)
     rows = []
     for t in range(z.shape[1]):
-        rows.append(select_features(agent.config.features, z[:, t], memory)[t < lengths])
+        rows.append(select_features(agent.config.features, z[:, t], memory)[mask[:, t]])
         if agent.memory is not None and memory is not None:
             memory = agent.memory.step(z[:, t], actions[:, t], memory)
     return torch.cat(rows).cpu().numpy()
-
-
-def _padded(parts: Sequence[np.ndarray]) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(part) for part in parts], batch_first=True)

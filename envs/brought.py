@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -41,7 +41,7 @@ def brought_spec(id: str, world: WorldConfig) -> EnvSpec | None:
     if not isinstance(value, EnvSpec) or value.id != id:
         found = f"the EnvSpec of {value.id!r}" if isinstance(value, EnvSpec) else f"a {type(value).__name__}"
         raise ValueError(f"{owner} is {found}: its entry point must lead to an EnvSpec with the id {id!r}")
-    return replace(value, world=world) if value.world == WorldConfig() else value
+    return value
 
 
 @lru_cache(maxsize=4)

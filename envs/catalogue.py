@@ -32,15 +32,12 @@ def get_spec(id: str, *, repeat: int | None = None, world: WorldConfig | None = 
     """
     name, modules = apart(id)
     if world is None:
-        world = super_mario.DEFAULTS if super_mario.matches(name) else WorldConfig()
+        world = usual(name)
     new = tuple(module for module in modules if module not in world.imports)
     world = replace(world, repeat=world.repeat if repeat is None else repeat, imports=(*world.imports, *new))
     bring(world.imports)
-    if super_mario.matches(name):
-        return super_mario.super_mario_spec(name, world)
-    check_world(name, world)
-    spec = PLAIN[name](world.repeat or 1) if name in PLAIN else brought_spec(name, world)
-    spec = _repeated(spec or adapted_spec(card(name, names()), world), world.repeat)
+    spec = _described(name, world) or adapted_spec(card(name, names()), world)
+    spec = _repeated(spec, world.repeat)
     if world.sticky or world.pool:
         spec = replace(spec, painted=False)
     world = world if spec.world == WorldConfig() else spec.world
@@ -49,13 +46,25 @@ def get_spec(id: str, *, repeat: int | None = None, world: WorldConfig | None = 
 
 def check_world(id: str, world: WorldConfig) -> None:
     """Raise ValueError where `world` sets an option that the world of this id does not offer. Makes no environment."""
-    name, _ = apart(id)
+    _described(apart(id)[0], world)
+
+
+def usual(id: str) -> WorldConfig:
+    """How the world of an id is played where nobody says otherwise."""
+    return super_mario.DEFAULTS if super_mario.matches(apart(id)[0]) else WorldConfig()
+
+
+def _described(name: str, world: WorldConfig) -> EnvSpec | None:
+    """The description that we or a package have of a world; None: its spaces tell. ValueError: an option it has not."""
     if super_mario.matches(name):
-        super_mario.super_mario_spec(name, world)
-    elif name in PLAIN:
+        return super_mario.super_mario_spec(name, world)
+    if name in PLAIN:
         world.refuse((*OWN, *SEEN), name)
-    elif brought_spec(name, world) is None:
+        return PLAIN[name](world.repeat or 1)
+    spec = brought_spec(name, world)
+    if spec is None:
         world.refuse(OWN, name)
+    return spec
 
 
 def _repeated(spec: EnvSpec, repeat: int | None) -> EnvSpec:

@@ -40,9 +40,7 @@ class FramePipe:
 
     def into(self, picture: Frames, out: Frames) -> Frames:
         """As a call, but written into `out` u8[S,S,C], for instance a row of a batch."""
-        if self.rows is not None:
-            first, last = self._cut(len(picture))
-            picture = picture[first:last]
+        picture = self.cut(picture)
         if picture.dtype != np.uint8 or picture.shape[2:] not in self._depths or picture.ndim < 2 or not picture.size:
             # OpenCV would leave `out` as it is, and write somewhere else.
             raise ValueError(f"a picture must be uint8 of shape {self._wanted}, not {picture.dtype}{picture.shape}")
@@ -56,16 +54,16 @@ class FramePipe:
             cv2.resize(picture, (self.size, self.size), dst=out, interpolation=cv2.INTER_AREA)
         return out
 
-    def _cut(self, height: int) -> tuple[int, int]:
-        """The rows that a picture of this height keeps, at least one."""
-        assert self.rows is not None
+    def cut(self, picture: Frames) -> Frames:
+        """The rows of a picture that are kept, at least one."""
+        if self.rows is None:
+            return picture
+        height = len(picture)
         own = self.height or height
-        if height == own and self.rows[1] <= height:
-            return self.rows
         first, last = (round(row * height / own) for row in self.rows)
         if first >= min(last, height):
             raise ValueError(f"a picture of {height} rows is too low to keep rows {first} to {last}: give a larger one")
-        return first, last
+        return picture[first:last]
 
     @property
     def _depths(self) -> tuple[tuple[int, ...], ...]:

@@ -12,11 +12,10 @@ from frmdn.agent.training import FitConfig
 from frmdn.agent.vision import VisionConfig
 from frmdn.controller.dreaming import DreamConfig
 from frmdn.controller.evolution import SearchConfig
-from frmdn.envs.catalogue import check_world, get_spec
+from frmdn.envs.catalogue import check_world, get_spec, usual
 from frmdn.envs.options import SEEN, WorldConfig
 from frmdn.envs.recorded import RECORDED, Recording
 from frmdn.envs.spec import EnvSpec
-from frmdn.envs.worlds import super_mario
 from frmdn.rollouts.collect import CollectConfig
 
 from . import settings
@@ -176,8 +175,12 @@ def asked_world(env: str, words: Sequence[str]) -> WorldConfig | None:
     """
     own = [f"world.{name}" for name in ("imports", *SEEN)]
     chosen = [word for word in words if word.partition("=")[0] in own]
-    start = super_mario.DEFAULTS if super_mario.matches(env) else WorldConfig()
-    return settings.override(_Asked(start), chosen).world if chosen else None
+    return settings.override(_Asked(usual(env)), chosen).world if chosen else None
+
+
+def named_world(env: str, words: Sequence[str] = ()) -> EnvSpec:
+    """The environment of an id, maybe behind the module that registers it, seen as settings `world.KEY=VALUE` say."""
+    return get_spec(env, world=asked_world(env, words))
 
 
 def _spec(plain: Mapping[str, Any]) -> EnvSpec:

@@ -80,12 +80,12 @@ def read_record(path: Path, shape: Mapping[str, type], remedy: str = REMEDY) -> 
     for key, kind in shape.items():
         if key not in record:
             raise ValueError(f"{path} has no {key}: {remedy}")
-        if not _is(record[key], kind):
+        if not is_a(record[key], kind):
             raise ValueError(f"{path}: {key} must be of type {kind.__name__}, not {record[key]!r:.40}: {remedy}")
     return record
 
 
-def _is(value: object, kind: type) -> bool:
+def is_a(value: object, kind: type) -> bool:
     if kind not in (int, float):
         return isinstance(value, kind)
     if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
@@ -143,9 +143,9 @@ def read_history(path: Path, numbers: Sequence[str] = (), all_numbers: bool = Fa
             line = json.loads(text)
         except (ValueError, RecursionError):
             break
-        if not isinstance(line, dict) or not all(_is(line.get(name), float) for name in numbers):
+        if not isinstance(line, dict) or not all(is_a(line.get(name), float) for name in numbers):
             break
-        if all_numbers and not all(_is(value, float) for value in line.values()):
+        if all_numbers and not all(is_a(value, float) for value in line.values()):
             break
         lines.append(line)
     return lines

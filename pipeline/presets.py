@@ -42,7 +42,7 @@ PRESETS: dict[str, Settings] = {
         "search": {"population": 4, "episodes": 1, "generations": 2, "slots": 2, "stall_steps": 50, "max_steps": 100},
         "evaluate": {"episodes": 2, "max_steps": 200},
     },
-    # About fifteen minutes on two cores; what CarRacing has of its own stands below.
+    # About twelve minutes on two cores; what CarRacing has of its own stands below.
     "quick": {
         "collect": {"episodes": 192, "policy": "brownian", "max_steps": 500, "slots": 8},
         **QUICK_VISION,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from frmdn.envs import MissingExtra, get_spec
+from frmdn.envs import MissingExtra
 from frmdn.envs.options import SEEN
+from frmdn.envs.recorded import RECORDED, Recording
 
-from .config import asked_world
+from .config import named_world
 from .presets import PRESETS, preset
 from .settings import flatten, to_json
-from .stages.table import RECORDED
 
 
 def command(config: Mapping[str, Any]) -> str:
@@ -30,7 +31,7 @@ def command(config: Mapping[str, Any]) -> str:
     start += [word for module in modules for word in ("--import", module)]
     seen = [f"world.{name}={json.dumps(asked[f'world.{name}'])}" for name in SEEN if asked.get(f"world.{name}")]
     try:
-        spec = get_spec(env, world=asked_world(env, [f"world.imports={json.dumps(modules)}", *seen]))
+        spec = named_world(env, [f"world.imports={json.dumps(modules)}", *seen])
         tables = {name: flatten(to_json(preset(name, spec, int(seed)))) for name in PRESETS}
     except (ValueError, TypeError, MissingExtra):
         return shlex.join([*start, "--seed", str(seed), "--out", "DIR"])
@@ -49,9 +50,9 @@ def _imported(config: Mapping[str, Any]) -> str:
     recording = config["recording"]
     words = ["frmdn", "import", str(recording["source"]), "--out", "DIR", "--seed", str(config.get("seed", 0))]
     chosen = {"size": "frame_size", "fit": "fit", "every": "every", "length": "length", "camera": "camera"}
-    usual = {"size": 64, "fit": "whole", "every": 1, "length": 1000, "camera": ""}
+    usual = {item.name: item.default for item in fields(Recording)}
     for option, key in chosen.items():
-        if recording[key] != usual[option]:
+        if recording[key] != usual[key]:
             words += [f"--{option}", str(recording[key])]
     if config["env"] != RECORDED:
         words += ["--env", str(config["env"])]

@@ -30,10 +30,9 @@ from frmdn.rollouts.recordings.storing import check_recorded
 
 from .config import RunConfig, from_json
 from .files import read_history, read_record
-from .machine import threads
 from .progress import Progress
 from .weights import Model, load_model, load_state, load_theta
-from .workspace import StageClock, Workspace
+from .workspace import StageClock, Workspace, nothing_to_play
 
 KEPT_LOST = "delete it and run the same command again: the rounds are there, and the choice is made anew"
 
@@ -45,11 +44,6 @@ class Machine:
     workers: int  # processes that play episodes; 0 plays in this one
     address: str | None = None  # of a Ray cluster; None: one on this machine
     on: str = "cpu"  # the device that computes, as `--device` names it
-
-    @property
-    def threads(self) -> int:
-        """Of a training. They change its last digits, so they follow the machine and not `workers`."""
-        return threads()
 
     @cached_property
     def device(self) -> torch.device:
@@ -204,10 +198,8 @@ class Session:
         states = {status.name: status.state for status in self.workspace.status()}
         root = self.workspace.root
         if not set(stages) <= states.keys():
-            raise ValueError(
-                f"this needs an agent, but {root} was imported and has nothing to play: name an environment by "
-                f"frmdn run --out {root} --env ID, or film a stored episode by --episode N"
-            )
+            told = nothing_to_play(self.workspace)
+            raise ValueError(f"this needs an agent, but of {root} {told}; a stored episode is filmed by --episode N")
         missing = [name for name in stages if states[name] != "done"]
         if missing:
             what = ", ".join(f"{name} ({states[name]})" for name in missing)
@@ -313,14 +305,14 @@ def kept_record(workspace: Workspace) -> dict[str, Any]:
     return {"generation": len(lines), "validation": validation, "last": validation, "real_steps": steps}
 
 
-def open_session(root: str | Path, workers: int = 0, device: str = "cpu") -> Session:
+def open_session(root: str | Path, device: str = "cpu") -> Session:
     """A finished or unfinished run folder, for reading: `open_session("runs/car").agent()`.
 
     Of a folder with several rounds that are done, it is the round whose agent counts. Raises ValueError where it is no
     run folder, or one that another version of frmdn made.
     """
     workspace = Workspace(root)
-    return Session(workspace, stored_config(workspace), Machine(workers, on=device), Progress()).kept
+    return Session(workspace, stored_config(workspace), Machine(0, on=device), Progress()).kept
 
 
 def stored_config(workspace: Workspace) -> RunConfig:

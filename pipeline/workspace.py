@@ -157,11 +157,12 @@ class Workspace:
 
     def inputs(self, name: str) -> dict[str, Any]:
         """What identifies the artefacts that a stage reads: fingerprint and time of finishing of each input stage."""
-        made = {}
-        for source in self.table[name].inputs:
-            done = self.done(source) or {}
-            made[source] = {"fingerprint": done.get("fingerprint"), "finished": done.get("finished")}
-        return made
+        return {source: self.made(source) for source in self.table[name].inputs}
+
+    def made(self, name: str) -> dict[str, Any]:
+        """What identifies the artefacts of a stage."""
+        done = self.done(name) or {}
+        return {key: done.get(key) for key in ("fingerprint", "finished")}
 
     def done(self, name: str) -> dict[str, Any] | None:
         """The stage's done.json, or None: fingerprint, inputs, root, size, seconds, finished, units, result, device."""
@@ -211,6 +212,13 @@ class Workspace:
                 (folder / marker).unlink(missing_ok=True)
         for path in (folder, *(self.root / extra for extra in OUTSIDE.get(name, ()))):
             remove(path)
+
+
+def nothing_to_play(workspace: Workspace) -> str:
+    """What a run folder without an environment needs before an agent can be searched and measured."""
+    return (
+        f"its episodes were imported, and it has nothing to play; name one: frmdn run --out {workspace.root} --env ID"
+    )
 
 
 class StageClock:

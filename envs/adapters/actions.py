@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
+from numpy.typing import NDArray
 
 from .returned import refusal
 
@@ -30,8 +31,8 @@ class Shaped:
 
 
 @dataclass(frozen=True)
-class Combined:
-    """One whole number -> one choice for each part: the last part changes fastest."""
+class Parts:
+    """An action -> one choice for each part; `choices` says which, counted from 0."""
 
     counts: tuple[int, ...]
     starts: tuple[int, ...]
@@ -39,23 +40,25 @@ class Combined:
     dtype: np.dtype[Any]
 
     def __call__(self, action: Any) -> Any:
-        choices = np.array(np.unravel_index(int(action), self.counts))
-        return (choices + self.starts).astype(self.dtype).reshape(self.shape)
+        return (self.choices(action) + self.starts).astype(self.dtype).reshape(self.shape)
+
+    def choices(self, action: Any) -> NDArray[np.int64]:
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Levers:
-    """f32[A] in 0..1 -> one choice for each part: 0..1 is divided into as many equal pieces as there are choices."""
+class Combined(Parts):
+    """One whole number: the last part changes fastest."""
 
-    counts: tuple[int, ...]
-    starts: tuple[int, ...]
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    def choices(self, action: Any) -> NDArray[np.int64]:
+        return np.array(np.unravel_index(int(action), self.counts))
 
-    def __call__(self, action: Any) -> Any:
+
+class Levers(Parts):
+    """f32[A] in 0..1: 0..1 is divided into as many equal pieces as there are choices."""
+
+    def choices(self, action: Any) -> NDArray[np.int64]:
         counts = np.array(self.counts)
-        choices = np.clip(np.floor(np.asarray(action, np.float64) * counts), 0, counts - 1).astype(np.int64)
-        return (choices + self.starts).astype(self.dtype).reshape(self.shape)
+        return np.clip(np.floor(np.asarray(action, np.float64) * counts), 0, counts - 1).astype(np.int64)
 
 
 def playable(
@@ -115,14 +118,3 @@ def _parts(counts: Any, starts: Any, space: gymnasium.Space[Any]) -> tuple[Box |
     if total <= MOST:
         return Discrete(total), Combined(*back)
     return Box(0.0, 1.0, (len(numbers),), np.float32), Levers(*back)
-
-
-class Acting(gymnasium.ActionWrapper[Any, Any, Any]):
-    """An environment that takes the actions of a simpler space."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any], space: gymnasium.Space[Any], convert: Convert) -> None:
-        super().__init__(env)
-        self.action_space, self.convert = space, convert
-
-    def action(self, action: Any) -> Any:
-        return self.convert(action)

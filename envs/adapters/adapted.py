@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,8 @@ from gymnasium.envs.registration import EnvSpec as GymnasiumSpec
 from ..options import WorldConfig
 from ..registered import bring
 from ..spec import DEFAULT_MAX_STEPS, ActionCodec, EnvSpec
-from .actions import Acting, playable
-from .lens import Lens, Seeing, lens
+from .actions import playable
+from .lens import Lens, lens
 from .rendered import Rendered
 from .returned import Checked, refusal
 
@@ -33,15 +32,12 @@ def adapted_spec(card: GymnasiumSpec, world: WorldConfig) -> EnvSpec:
         seen = None if world.render else lens(card.id, env.observation_space, world.key, world.axes)
     finally:
         env.close()
-    repeat = world.repeat or 1
-    limit = card.max_episode_steps or DEFAULT_MAX_STEPS
     return EnvSpec(
         card.id,
         action,
         partial(build_adapted, card, world, seen),
         channels=3 if seen is None else seen.channels,
-        repeat=repeat,
-        max_steps=math.ceil(limit / repeat),
+        max_steps=card.max_episode_steps or DEFAULT_MAX_STEPS,
     )
 
 
@@ -58,11 +54,11 @@ def build_adapted(
     env = _make(card, world, "rgb_array" if world.render else render_mode)
     space, convert = playable(card.id, env.action_space, world.bound)
     if convert is not None:
-        env = Acting(env, space, convert)
+        env = gymnasium.wrappers.TransformAction(env, convert, space)
     if seen is None:
         env = Rendered(env, card.id)
     elif not seen.plain:
-        env = Seeing(env, seen)
+        env = gymnasium.wrappers.TransformObservation(env, seen, seen.space)
     return gymnasium.wrappers.TimeLimit(env, max_episode_steps)
 
 

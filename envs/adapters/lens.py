@@ -152,14 +152,3 @@ def _named(name: str, axes: str, shape: tuple[int, ...]) -> str:
     if "C" in axes and shape[axes.index("C")] not in (1, 3, 4):
         raise refusal(name, f"axes {axes}: a picture has 1, 3 or 4 channels, not {shape[axes.index('C')]}")
     return axes
-
-
-class Seeing(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """An environment seen through a lens: pictures u8[H,W,C]."""
-
-    def __init__(self, env: gymnasium.Env[Any, Any], lens: Lens) -> None:
-        super().__init__(env)
-        self.lens, self.observation_space = lens, lens.space
-
-    def observation(self, observation: Any) -> NDArray[np.uint8]:
-        return self.lens(observation)

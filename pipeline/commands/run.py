@@ -9,13 +9,13 @@ from typing import Any
 
 from ..files import read_json
 from ..progress import Progress, duration
-from ..workspace import StageStatus, Workspace
+from ..workspace import StageStatus, Workspace, nothing_to_play
 from .options import add_command, add_machine, add_search, add_settings, print_json, whole
-from .settle import check_device, nothing_to_play, requested, run_named, settle
+from .settle import check_device, requested, run_named, settle
 
 RUN_EPILOG = """presets:
   smoke     under two minutes, to see that everything works; nothing is learnt
-  quick     about fifteen minutes on two cores; VizdoomTakeCover-v1, evolved in dreams: an hour
+  quick     about twelve minutes on two cores; VizdoomTakeCover-v1, evolved in dreams: an hour
   quick-dream  half an hour on two cores; evolved in dreams only, in rounds
   standard  hours on a workstation
   paper     the published settings of World Models; days on many cores

@@ -43,16 +43,14 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
             from ..recordings.configuration import attach
 
             return _override(attach(stored, env, words), words)
-    from frmdn.envs.catalogue import get_spec
-
-    from ..config import asked_world
+    from ..config import named_world
     from ..presets import preset
 
     if exists and workspace.read_config().get("recording"):
         raise ValueError(
             f"{workspace.root} was imported, and its preset is chosen by frmdn import SOURCE --preset {options.preset}"
         )
-    spec = get_spec(env or ENV, world=asked_world(env or ENV, words))
+    spec = named_world(env or ENV, words)
     return _override(settings.to_json(preset(options.preset or PRESET, spec)), words)
 
 
@@ -89,13 +87,6 @@ def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[
         states.pop("report", None)
     return all(
         states.get(name, "missing") == "missing" for name in old.keys() | new.keys() if old.get(name) != new.get(name)
-    )
-
-
-def nothing_to_play(workspace: Workspace) -> str:
-    """What a run folder without an environment needs before an agent can be searched and measured."""
-    return (
-        f"its episodes were imported, and it has nothing to play; name one: frmdn run --out {workspace.root} --env ID"
     )
 
 

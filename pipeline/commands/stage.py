@@ -11,9 +11,9 @@ from ..files import read_json
 from ..machine import cores
 from ..progress import Progress
 from ..stages.table import ROUNDS, STAGES
-from ..workspace import Workspace
+from ..workspace import Workspace, nothing_to_play
 from .options import add_agent, add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
-from .settle import check_device, nothing_to_play, open_folder, ready, requested, run_named, settle
+from .settle import check_device, open_folder, ready, requested, run_named, settle
 
 STAGE_EPILOG = """examples:
   frmdn {name} --run runs/car

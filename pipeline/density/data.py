@@ -43,14 +43,13 @@ class Data:
 
 def choose(name: str, path: Path | None, protocol: str, columns: Columns | None = None) -> list[Data]:
     """The data sets behind a --data: `latents` stands for two. ValueError where the path is missing or in vain."""
-    if Path(name).suffix.lower() in DRAWN:
+    suffix = Path(name).suffix.lower()
+    if suffix in FILES:
         if path is not None:
             raise ValueError(f"--data {name} is the file itself: leave --path out")
+        if suffix not in DRAWN:
+            return [Data(Path(name).name, str(Path(name).resolve()), None, columns or Columns())]
         name, path = "drawings", Path(name)
-    if Path(name).suffix.lower() in FILES:
-        if path is not None:
-            raise ValueError(f"--data {name} is the file itself: leave --path out")
-        return [Data(Path(name).name, str(Path(name).resolve()), None, columns or Columns())]
     if columns not in (None, Columns()):
         raise ValueError(f"--target, --context, --sequence, --held-out and --missing are for a file, not for {name}")
     if name == "inverse-sine":

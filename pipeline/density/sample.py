@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frmdn.agent.device import choose_device
+from frmdn.agent.device import AUTO, choose_device
 from frmdn.agent.seeds import derive, generator
 from frmdn.rollouts.sources import Source, whole_batches
 
@@ -76,6 +76,8 @@ def write_sample(options: argparse.Namespace) -> str:
     if isinstance(model, StrokeModel):
         from ..strokes.sample import write_strokes
 
+        if options.device not in (AUTO, "cpu"):
+            raise ValueError(f"--device {options.device}: drawings are sampled on the CPU: leave it out")
         return write_strokes(options, open_source(data), model)
     _refuse_strokes(options, data)
     model = model.to(choose_device(options.device, Progress().line))

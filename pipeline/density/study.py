@@ -20,7 +20,7 @@ from ..strokes.model import StrokeModel
 from ..workspace import Workspace
 from .data import Columns, Data, choose, open_source
 from .model import config_for
-from .names import MODELS, SLIDES
+from .names import MODELS, SLIDES, WRITERS
 from .results import COLUMNS, read_results, rows, store, summarise
 from .run import Plan, Run, choose_settings
 from .schedule import slides_recipe
@@ -87,7 +87,7 @@ def _finish(runs: Mapping[tuple[str, int], Run], progress: Progress, name: str) 
 
 def _gather(options: argparse.Namespace, source: Source, runs: Mapping[tuple[str, int], Run]) -> dict[str, Any]:
     """The record of all finished runs of the folder, models in the order of the catalogue, seeds ascending."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*SLIDES, *MODELS)}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (*SLIDES, *MODELS, *WRITERS)}
     for (name, _), current in sorted(runs.items()):
         if current.result is not None:
             found[name].append(current.result)
@@ -161,7 +161,7 @@ def _columns(options: argparse.Namespace) -> Columns:
 
 def _plan(options: argparse.Namespace, data: Data, source: Source, model: str, seed: int) -> Plan:
     choice = choose_settings(assignments(options))
-    config = config_for(model, source, *vars(choice.model).values())
+    config = config_for(model, source, **vars(choice.model))
     recipe = slides_recipe(SegmentBatches(source, 0).steps) if model in SLIDES else choice.recipe
     return Plan(data, config, recipe, seed)
 

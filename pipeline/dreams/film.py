@@ -114,7 +114,7 @@ def film_agent(trained: Trained, shot: Shot) -> Film:
     trained.require("evolve")
     agent = trained.agent().to(trained.device)
     assert agent.memory is not None
-    world = dream_slots(trained, agent, shot.temperature, 1, shot.steps, [agent.memory])
+    world = dream_slots(trained, agent, [agent.memory], shot.temperature, 1, shot.steps)
     policy = ControllerPolicy(agent.controller, agent.squash, 1, trained.theta(agent))
     runner = Runner(world, policy, record=lambda episode: episode)
     seed = episode_seeds(trained.root_seed, "transfer", 1, shot.seed)[0]

@@ -114,7 +114,7 @@ def play_in_dreams(
     seeds = episode_seeds(session.config.seed, "transfer", plan.dreams)
     jobs = [Job(len(seeds) * p + s, seed, p, one.theta) for p, one in enumerate(chosen) for s, seed in enumerate(seeds)]
     slots = min(DREAM_SLOTS, len(jobs))
-    world = dream_slots(session, agent, temperature, slots, plan.dream_steps)
+    world = dream_slots(session, agent, session.dreamers(agent), temperature, slots, plan.dream_steps)
     runner = Runner(world, ControllerPolicy(agent.controller, agent.squash, slots))
     outcomes: dict[int, Outcome] = {}
     waiting, limit = jobs, world.spec.max_steps

@@ -23,17 +23,15 @@ def held_out(session: Session) -> list[Latents]:
 def dream_slots(
     trained: Trained,
     agent: Agent,
+    members: Sequence[Memory],
     temperature: float,
     slots: int,
     max_steps: int | None = None,
-    members: Sequence[Memory] | None = None,
 ) -> DreamSlots:
-    """Dreams that begin as real episodes did, with an empty memory, and show what the controller sees.
+    """Dreams of these memories that begin as real episodes did, with an empty memory, and show what is seen of them.
 
-    They are on the agent's device. Where the search dreamt, they reward and end as its dreams did, and come from all
-    memories unless `members` names others.
+    They are on the agent's device. Where the search dreamt, they reward and end as its dreams did.
     """
-    members = trained.dreamers(agent) if members is None else members
     ends, reward = trained.rules
     device = next(agent.vision.parameters()).device
     dreams = [Dream(m.to(device), temperature=temperature, done_threshold=ends, reward=reward) for m in members]

@@ -24,7 +24,7 @@ from ..files import History, read_json
 from ..session import Session, open_session
 from ..trained.export import export
 from ..trained.file import HELD
-from ..workspace import StageStatus, Workspace
+from ..workspace import StageStatus, Workspace, nothing_to_play
 from .player import Player
 
 
@@ -245,7 +245,7 @@ class Run:
         """
         self._finished("encode")
         agent = self.agent()
-        slots = dream_slots(self.session, agent, temperature, envs, max_steps)
+        slots = dream_slots(self.session, agent, self.session.dreamers(agent), temperature, envs, max_steps)
         return DreamEnv(slots, decode=agent.vision.decode, seed=self.config.seed, autoreset=autoreset)
 
     # What is there
@@ -267,10 +267,7 @@ class Run:
     def _missing(self, stage: str, path: Path) -> ValueError:
         why = {status.name: f"{status.state}: {status.why}" for status in self._owner(stage).workspace.status()}
         if stage not in why:
-            return ValueError(
-                f"{self.folder} has no {stage}: its episodes were imported, and it has nothing to play; name an "
-                f"environment by frmdn run --out {self.folder} --env ID"
-            )
+            return ValueError(f"{self.folder} has no {stage}: {nothing_to_play(self.session.workspace)}")
         return ValueError(
             f"{path} is not finished (its stage, {stage}, is {why[stage]}): run frmdn run --out {self.folder}"
         )

@@ -82,8 +82,8 @@ def evolve(
     seeds = episode_seeds(root, "validate", config.validate_episodes)
     make = partial(search_runner, spec, who, config, Machine(workers, on=device).acting)
     with open_pool(make, workers) as pool:
-        length = lengths(config, min(config.max_steps or spec.max_steps, spec.max_steps))
-        return _search(who, spec, config, Searched(RealFitness(pool), None, length, seeds), root, None, None)
+        where = Searched(RealFitness(pool), None, lengths(config, spec), seeds)
+        return _search(who, spec, config, where, root, None, None)
 
 
 def _of_run(

@@ -11,9 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from frmdn.agent.agent import Agent
 from frmdn.envs.errors import MissingExtra
-from frmdn.envs.recorded import RECORDED
 from frmdn.envs.spec import EnvSpec, Vectors
 from frmdn.envs.vector import GymnasiumSlots, SlotEnv
 from frmdn.rollouts.job import Job
@@ -106,27 +104,28 @@ def dream_game(trained: Trained, temperature: float) -> Game:
     """The dream of the memory that acts, decoded by the vision; rewards and ends are those of the run's own dreams."""
     trained.require("memory")
     agent = trained.agent().to(trained.device)
-    theta = trained.theta(agent) if trained.has("evolve") else None
+    driven = trained.has("evolve")
+    theta = trained.theta(agent) if driven else np.zeros(agent.controller.size, np.float32)
     assert agent.memory is not None
-    world = dream_slots(trained, agent, temperature, 1, None, [agent.memory])
+    world = dream_slots(trained, agent, [agent.memory], temperature, 1)
     wheel = Wheel(agent.squash)
-    policy = ControllerPolicy(agent.controller, wheel, 1, _or_zero(theta, agent))
+    policy = ControllerPolicy(agent.controller, wheel, 1, theta)
 
     def view(_: NDArray[np.generic]) -> tuple[Panels, float | None]:
         return (("the dream", pixels(agent, world.latents())[0]),), float(world.ends()[0])
 
-    return Game(world, view, wheel, policy, theta is not None)
+    return Game(world, view, wheel, policy, driven)
 
 
 def real_game(trained: Trained) -> Game:
     """The real environment: its own picture where it draws one, beside the frame that the agent sees."""
     spec = trained.official
-    world = GymnasiumSlots(spec, 1, render_mode="rgb_array")
     wheel, policy = Wheel(spec.action.squash), None
     if trained.has("evolve"):
         agent = copy.copy(trained.agent().to(trained.device))
         agent.squash = wheel
         policy = AgentPolicy(agent, 1, trained.theta(agent))
+    world = GymnasiumSlots(spec, 1, render_mode="rgb_array")  # after what may be damaged: it may be a process
 
     def view(frame: NDArray[np.generic]) -> tuple[Panels, float | None]:
         seen, picture = np.asarray(frame, np.uint8), world.picture(0)
@@ -138,17 +137,11 @@ def real_game(trained: Trained) -> Game:
 
 def pace(spec: EnvSpec) -> float:
     """Transitions a second at which people usually play this world; FPS where it does not say or is not installed."""
-    if spec.id == RECORDED:
-        return FPS
     try:
         env = spec.make()
-    except MissingExtra:
+    except (MissingExtra, ValueError):  # only recorded, or of a file whose module nobody named
         return FPS
     try:
         return float(env.metadata.get("render_fps") or FPS * spec.repeat) / spec.repeat
     finally:
         env.close()
-
-
-def _or_zero(theta: NDArray[np.float32] | None, agent: Agent) -> NDArray[np.float32]:
-    return np.zeros(agent.controller.size, np.float32) if theta is None else theta

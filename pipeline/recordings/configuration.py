@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from frmdn.envs.catalogue import get_spec
 from frmdn.envs.recorded import RECORDED, Recording
 from frmdn.envs.spec import EnvSpec
 
-from ..config import RunConfig, asked_world, from_json
+from ..config import RunConfig, from_json, named_world
 from ..presets import preset
 from ..settings import to_json
-
-
-def named_world(env: str, words: Sequence[str]) -> EnvSpec:
-    """The environment of an id, maybe behind the module that registers it, seen as settings `world.KEY=VALUE` say."""
-    *modules, id = env.split(":")
-    imports = [f"world.imports={json.dumps(modules)}"] if modules else []
-    return get_spec(id, world=asked_world(id, [*imports, *words]))
 
 
 def recorded_config(name: str, recording: Recording, world: EnvSpec | None, seed: int) -> RunConfig:

@@ -18,11 +18,11 @@ from frmdn.rollouts.recordings.take import Source
 from .. import settings
 from ..commands.options import assignments
 from ..commands.settle import PRESET, settle
-from ..config import from_json, override
+from ..config import from_json, named_world, override
 from ..files import History
 from ..progress import Progress, duration
 from ..workspace import Workspace
-from .configuration import counted, named_world, recorded_config, renewed
+from .configuration import counted, recorded_config, renewed
 
 JOURNAL = "takes.jsonl"  # in the folder of the stage: which episode is of which recording
 
@@ -63,7 +63,7 @@ def describe_source(
     if picture is None:
         raise ValueError(f"{first.name} has no frames: take it away")
     action = find_actions(source, options.actions, None if spec is None else spec.action)
-    recording = Recording(
+    return Recording(
         source.kind,
         source.name,
         action,
@@ -75,9 +75,6 @@ def describe_source(
         camera=options.camera,
         env="" if cropped is None else cropped.id,
     )
-    if spec is not None:
-        recording.check(spec)
-    return recording
 
 
 def _requested(
@@ -109,8 +106,8 @@ def store(
     clock = workspace.begin("collect")
     episodes = EpisodeStore(workspace.folder("collect") / "episodes")
     before = len(journal.read())
-    rows = None if cropped is None else cropped.rows
-    fitting = Fitting(recording.frame_size, recording.channels, recording.fit == "middle", rows)
+    rows, height = (None, None) if cropped is None else (cropped.rows, cropped.height)
+    fitting = Fitting(recording.frame_size, recording.channels, recording.fit == "middle", rows, height)
     frames = sum(take.frames for take in source.takes)
     guess = sum(max(1, round(take.frames / recording.every / recording.length)) for take in source.takes)
     with progress.task("import", "frames") as task:

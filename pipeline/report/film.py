@@ -20,6 +20,8 @@ from frmdn.rollouts.policy import AgentPolicy
 from frmdn.rollouts.run import Runner, run_episodes
 
 from ..drawing.canvas import controls_of, pixels
+from ..dreams.film import encode
+from ..dreams.film import pixels as decoded
 from .drive import DriveRecord
 
 CHUNK = 128  # frames encoded or decoded at a time
@@ -93,13 +95,10 @@ def record_episode(agent: Agent, episode: Episode, spec: EnvSpec, max_steps: int
     assert agent.memory is not None
     steps = min(episode.steps, max_steps)
     frames, actions = episode.frames[: steps + 1], episode.actions[:steps]
-    pieces = torch.from_numpy(np.ascontiguousarray(frames)).split(CHUNK)
-    latents = torch.cat([agent.vision.encode_mean(piece).float() for piece in pieces])
+    latents = encode(agent, frames)
     seen = watch(agent.memory, latents[None], torch.from_numpy(actions)[None])
-    expected = [np.zeros((1, *frames.shape[1:]), np.uint8)]
-    with torch.inference_mode():
-        expected += [pixels(agent.vision.decode(piece)) for piece in seen.latents[0].split(CHUNK)]
-    pictures = (frames, reconstruct(agent, frames), np.concatenate(expected))
+    black = np.zeros((1, *frames.shape[1:]), np.uint8)
+    pictures = (frames, decoded(agent, latents), np.concatenate([black, decoded(agent, seen.latents[0])]))
     return DriveRecord(episode.seed, *pictures, actions, episode.rewards[:steps], controls_of(spec))
 
 

@@ -37,7 +37,8 @@ CURVES = (  # title, what the findings call its history, figure, caption
         "Controller",
         "evolution",
         plots.evolution_curves,
-        "The population is a cloud around CMA's mean and scores below it. The mean is the agent that is saved.",
+        "The population is a cloud around CMA's mean and scores below it; where episodes are short at first, less "
+        "still. The means are validated on whole ones. The agent is the last mean, or an average of the last ones.",
     ),
     (
         "Rounds",

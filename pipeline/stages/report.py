@@ -26,8 +26,8 @@ def run_report(session: Session, work: Work) -> Result:
     torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
     root, agent = session.workspace.root, session.kept.agent()
     work.report(0, 3, "drive")
-    if session.watched:
-        held = session.split("memory", session.config.memory_data.validation)[1][0]
+    held = session.shown()
+    if held is not None:
         drive = record_episode(agent, session.episodes().read(held), session.spec)
     else:
         drive = record_agent(agent, session.kept.theta(agent), session.official, _typical_seed(root))

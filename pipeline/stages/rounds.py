@@ -111,8 +111,7 @@ def round_config(config: RunConfig, number: int) -> RunConfig:
 def _open(session: Session, number: int) -> Session:
     """The session of a round; its folder is made anew where the round before is another than it was made from."""
     before = _last(session, number - 1)
-    done = before.workspace.done("evolve") or {}
-    origin = before.workspace.inputs("evolve") | {"evolve": {key: done.get(key) for key in ("fingerprint", "finished")}}
+    origin = before.workspace.inputs("evolve") | {"evolve": before.workspace.made("evolve")}
     folder, config = session.workspace.root / round_name(number), round_config(session.config, number)
     path = folder / "origin.json"
     if folder.exists() and not (path.exists() and read_json(path) == origin):

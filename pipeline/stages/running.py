@@ -9,6 +9,7 @@ import torch
 
 from frmdn.agent.device import device_name
 
+from ..machine import threads
 from ..progress import Task, duration, noted
 from ..session import Result, Session, Work
 from .collect import run_collect
@@ -56,7 +57,7 @@ def run_stage(session: Session, name: str) -> None:
     """Run one stage whose inputs are done, from where it was left."""
     workspace = session.workspace
     clock = workspace.begin(name)
-    torch.set_num_threads(session.machine.threads)  # for every stage alike, whichever ran before it in this process
+    torch.set_num_threads(threads())  # of the machine and not of `workers`: they change the last digits
     with _task(session, name) as task, noted(session.progress):
 
         def report(done: int, total: int, note: str) -> None:

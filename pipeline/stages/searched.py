@@ -18,6 +18,7 @@ from frmdn.controller.evolution import Evolution, SearchConfig
 from frmdn.controller.evolve import Rehearsal, check
 from frmdn.controller.fitness import Fitness, RealFitness, Trial
 from frmdn.controller.subspace import Subspace, principal, seen
+from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import open_pool
 
@@ -46,18 +47,18 @@ def searched(session: Session, agent: Agent, make: Callable[[], Runner], dreams:
         def opened(recipe: Callable[[], Runner]) -> RealFitness:
             return RealFitness(pools.enter_context(open_pool(recipe, machine.workers, machine.address)))
 
-        limit = min(config.search.max_steps or session.spec.max_steps, session.spec.max_steps)
         if not dreams:
-            yield Searched(opened(make), None, lengths(config.search, limit), seeds)
+            yield Searched(opened(make), None, lengths(config.search, session.spec), seeds)
             return
+        limit = min(config.search.max_steps or session.spec.max_steps, session.spec.max_steps)
         reality = opened(make) if config.search.validate_every else None
         dreamt = partial(config.search.steps_at, limit=config.dream.length(limit))
         yield Searched(_dreaming(session, agent, limit, opened), Rehearsal(reality), dreamt, seeds)
 
 
-def lengths(search: SearchConfig, limit: int) -> Callable[[int], int] | None:
+def lengths(search: SearchConfig, spec: EnvSpec) -> Callable[[int], int] | None:
     """How long the candidates' episodes are in reality, where they grow from generation to generation."""
-    return None if search.first_steps is None else partial(search.steps_at, limit=limit)
+    return None if search.first_steps is None else partial(search.steps_at, limit=spec.max_steps)
 
 
 def subspace(session: Session, agent: Agent, folder: Path | None = None) -> Subspace | None:

@@ -86,7 +86,10 @@ class Sketcher(StrokeModel):
         return SketchVAE(config.end, config.inputs, config.latent, config.timed, config.components, config.hidden)
 
     def loss(self, batch: Steps, generator: torch.Generator | None = None) -> Loss:
-        return self.density.loss(batch.context, batch.target, batch.mask, generator)
+        found: Loss = self.density.loss(batch.context, batch.target, batch.mask, generator)
+        jacobian = torch.where(batch.mask, batch.log_jacobian, 0.0).sum() / batch.mask.sum().clamp_min(1)
+        nll = found.parts["nll_per_dim"] - jacobian / self.config.outputs  # in the units of the data, as elsewhere
+        return Loss(found.total, found.parts | {"nll_per_dim": nll})
 
     def log_prob(self, batch: Steps) -> Tensor:
         """A lower bound of log p(drawing), whose KL is dealt out evenly over the drawing's points."""

@@ -17,22 +17,21 @@ FINER = 2  # pixels of a raster are averaged over so many each way
 
 
 def encode(sheet: Sheet, suffix: str, animate: bool = False) -> bytes:
-    """The bytes of a picture by the ending of its file.
-
-    Raises:
-        ValueError: another ending, or a PNG that should move.
-    """
+    """The bytes of a picture by the ending of its file; ValueError as `check` has it."""
+    check(suffix, animate)
     if suffix == ".svg":
         return to_svg(sheet, animate).encode()
-    if suffix == ".png" and not animate:
-        return _saved([_raster(sheet, None)], "PNG")
-    if suffix == ".gif":
-        return to_gif(sheet)
-    if suffix == ".png":
+    return to_gif(sheet) if suffix == ".gif" else _saved([_raster(sheet, None)], "PNG")
+
+
+def check(suffix: str, animate: bool) -> None:
+    """ValueError for another ending, or a PNG that should move."""
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"--out must end with {', '.join(SUFFIXES)}, not {suffix or 'nothing'}: that is what drawings give"
+        )
+    if animate and suffix == ".png":
         raise ValueError("--animate needs a picture that can move: --out must end with .svg or .gif")
-    raise ValueError(
-        f"--out must end with {', '.join(SUFFIXES)}, not {suffix or 'nothing'}: that is what drawings give"
-    )
 
 
 def to_svg(sheet: Sheet, animate: bool = False) -> str:

@@ -89,9 +89,8 @@ def _glyphs() -> list[tuple[str, int, np.ndarray]]:
 def _even(lines: Sequence[np.ndarray]) -> np.ndarray:
     """Points evenly along the ink of some strokes, around the middle of their widths: f64[POINTS,2]."""
     points = np.concatenate(lines)
-    inked = np.concatenate([[0.0], *[np.hypot(*np.diff(line, axis=0).T) for line in lines[:1]]])
-    for line in lines[1:]:  # no ink between strokes
-        inked = np.concatenate([inked, [0.0], np.hypot(*np.diff(line, axis=0).T)])
+    # no ink between strokes
+    inked = np.concatenate([np.hypot(*np.diff(line, axis=0, prepend=line[:1]).T) for line in lines])
     way = inked.cumsum() + 1e-9 * np.arange(len(inked))
     at = np.linspace(0, way[-1], POINTS)
     shape = np.stack([np.interp(at, way, points[:, axis]) for axis in (0, 1)], 1)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from frmdn.agent.seeds import derive, generator
-from frmdn.agent.strokes.generate import contexts, generate
+from frmdn.agent.strokes.generate import generate
 from frmdn.agent.strokes.sketch import between
 from frmdn.rollouts.sources import Source, whole_batches
 from frmdn.rollouts.sources.strokes.carrier import END, LIFT, Strokes
@@ -23,7 +23,7 @@ from frmdn.rollouts.sources.strokes.source import StrokeScale
 from ..files import write_bytes
 from .canvas import Cell, lay_out
 from .model import Sketcher, StrokeModel, Writer
-from .pictures import encode
+from .pictures import check, encode
 
 MOST = 300  # points of a drawing
 PER_LETTER = 30  # points of a letter at most
@@ -51,7 +51,7 @@ def draw(model: StrokeModel, scale: StrokeScale, wish: Wish) -> list[Cell]:
     """
     if isinstance(model, Writer) and len(wish.text.split()) > 1:
         return [_by_words(model, scale, wish, row) for row in range(wish.count)]
-    noise = generator(wish.seed, "strokes", wish.count, device="cpu")
+    noise = generator(wish.seed, "strokes", wish.count)
     prime = None if wish.prime is None else scale.normal(wish.prime).expand(wish.count, -1, -1)
     like = torch.zeros(wish.count, model.config.outputs)
     made = generate(
@@ -156,7 +156,7 @@ def half(drawing: Strokes) -> Strokes:
     lines = drawing.lines
     points = sum(len(line) for line in lines[: len(lines) // 2]) or (len(drawing) + 1) // 2
     pen = drawing.pen[:points].copy()
-    pen[-1] = 2
+    pen[-1] = END
     waits = None if drawing.waits is None else drawing.waits[:points]
     return replace(drawing, offsets=drawing.offsets[:points], pen=pen, waits=waits)
 
@@ -172,7 +172,7 @@ def reconstruction(model: Sketcher, source: Source, split: str = "test") -> dict
     with torch.no_grad():
         for batch in whole_batches(source, split, derive(0, "measure", split)):
             noise = generator(0, "reconstruction", drawings)
-            log_prob, each = model.density.parts(contexts(batch.target), batch.target, batch.mask, noise)
+            log_prob, each = model.density.parts(batch.context, batch.target, batch.mask, noise)
             total -= float(log_prob.double().sum())
             kl += float(each.double().mean(1).sum())
             drawings, points = drawings + len(each), points + int(batch.mask.sum())
@@ -184,18 +184,19 @@ def write_strokes(options: argparse.Namespace, source: Source, model: StrokeMode
     suffix = options.out.suffix.lower()
     scale: StrokeScale = source.scale
     held = source.splits["test"]
+    check(suffix, options.animate)
+    given = None if options.prime is None else _given(options.prime, scale, held)
+    if given is not None and isinstance(model, Sketcher):
+        given = half(given)
     rows: list[list[Cell]] = []
     for temperature in options.temperature:
-        wish = Wish(temperature, options.bias, options.seed, options.count, options.text or "")
+        wish = Wish(temperature, options.bias, options.seed, options.count, options.text or "", given)
         if options.between:
             if not isinstance(model, Sketcher):
                 raise ValueError(f"--between is for sketch-vae, and this is {model.config.model}")
-            ends = tuple(scale.native(_row(scale, held, place)) for place in options.between)
+            ends = tuple(scale.native(_row(held, place, "--between")[:, : scale.event]) for place in options.between)
             rows.append(interpolated(model, scale, ends, options.count, temperature, options.seed))  # type: ignore[arg-type]
             continue
-        if options.prime is not None:
-            given = _given(options.prime, scale, held)
-            wish = replace(wish, prime=half(given) if isinstance(model, Sketcher) else given)
         cells = draw(model, scale, wish)
         wide = len(cells) if len(options.temperature) > 1 else COLUMNS if not wish.text else 1
         for start in range(0, len(cells), wide):
@@ -213,11 +214,11 @@ def fixed(source: Source) -> tuple[float, float] | None:
     return frames.get(source.name) if "path" not in source.about else None
 
 
-def _row(scale: StrokeScale, split: Any, place: int) -> Tensor:
-    if not 0 <= place < len(split.lengths):
-        raise ValueError(f"drawing {place} is not there: the test split has 0 to {len(split.lengths) - 1}")
+def _row(split: Any, place: int, option: str) -> Tensor:
+    if place >= len(split.lengths):
+        raise ValueError(f"{option} {place} is not there: the test split has 0 to {len(split.lengths) - 1}")
     rows: Tensor = split.rows(place, 0, split.lengths[place])
-    return rows[:, : scale.event]
+    return rows
 
 
 def _given(word: str, scale: StrokeScale, split: Any) -> Strokes:
@@ -225,9 +226,7 @@ def _given(word: str, scale: StrokeScale, split: Any) -> Strokes:
     if not word.isdigit():
         given = next(iter(read_drawings(Path(word)).values()))
         return given if scale.timed else replace(given, waits=None)
-    rows = split.rows(int(word), 0, split.lengths[int(word)]) if int(word) < len(split.lengths) else None
-    if rows is None:
-        raise ValueError(f"--prime {word} is not there: the test split has 0 to {len(split.lengths) - 1}")
+    rows = _row(split, int(word), "--prime")
     text = ""
     if scale.characters:
         text = "".join(scale.characters[int(code) - 1] for code in rows[:, scale.event].tolist() if code)

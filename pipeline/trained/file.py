@@ -84,10 +84,6 @@ class AgentFile:
     def theta(self, agent: Agent) -> NDArray[np.float32]:
         return self._theta
 
-    def dreamers(self, agent: Agent) -> list[Memory]:
-        assert agent.memory is not None
-        return [agent.memory]
-
     def shown(self) -> None:
         return None
 

@@ -14,13 +14,13 @@ from frmdn.envs.measure import Measure
 from frmdn.envs.options import WorldConfig
 from frmdn.envs.spec import ActionCodec, EnvSpec
 
+from ..files import is_a
 from ..settings import from_json, to_json
 
 if TYPE_CHECKING:
     import gymnasium
 
 LARGEST_FRAME = 4096  # pixels a side
-LARGEST_FIGURE = 1e15  # of an evaluation
 
 
 @dataclass(frozen=True)
@@ -163,21 +163,19 @@ def _check_evaluation(report: Any, where: str) -> None:
     """Raise ValueError unless a report, and those of its baselines, have the figures that people are shown."""
     found = report if isinstance(report, dict) else {}
     for key in ("mean", "std", "episodes"):
-        if not _is_figure(found.get(key)):
+        if not is_a(found.get(key), float):
             raise ValueError(f"{where}.{key} must be a number, not {str(found.get(key))[:60]}")
     for key, count in (("ci95", 2), ("returns", None)):
         numbers = found.get(key)
-        if not isinstance(numbers, list) or not all(map(_is_figure, numbers)) or count not in (None, len(numbers)):
+        if not isinstance(numbers, list) or not all(is_a(each, float) for each in numbers):
+            raise ValueError(f"{where}.{key} must be a list of numbers, not {str(numbers)[:60]}")
+        if count not in (None, len(numbers)):
             raise ValueError(f"{where}.{key} must be a list of numbers, not {str(numbers)[:60]}")
     baselines = found.get("baselines", {})
     if not isinstance(baselines, dict):
         raise ValueError(f"{where}.baselines must be reports by name, not {str(baselines)[:60]}")
     for name, each in baselines.items():
         _check_evaluation(each, f"{where}.baselines.{name[:30]}")
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_FIGURE
 
 
 def _refuse(word: str) -> float:

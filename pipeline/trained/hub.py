@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from frmdn.agent.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line
 
 from ..files import write_bytes
 from . import container
@@ -109,4 +109,4 @@ def _talking(repository: str) -> Iterator[None]:
 
 
 def _first(error: Exception) -> str:
-    return " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())[:160]
+    return " ".join(first_line(error).split())[:160]

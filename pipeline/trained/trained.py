@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from frmdn.agent.agent import Agent
-from frmdn.agent.memory import Memory
 from frmdn.envs.spec import EnvSpec
 
 if TYPE_CHECKING:
@@ -53,9 +52,6 @@ class Trained(Protocol):
 
     def theta(self, agent: Agent) -> NDArray[np.float32]:
         """The controller's parameters f32[N]."""
-
-    def dreamers(self, agent: Agent) -> list[Memory]:
-        """The memories that dream, unless somebody names others."""
 
     def shown(self) -> int | None:
         """The stored episode to film where nobody can play; None: the agent plays a new one."""

@@ -13,6 +13,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from frmdn.agent.errors import first_line
+
 from .hdf5 import CHUNK, check_arrays, check_chunks, read_attributes, write_text
 
 FORMAT, VERSION = "frmdn-episode", 2
@@ -136,7 +138,7 @@ def open_episode(source: bytes | Path) -> h5py.File:
     except FileNotFoundError:
         raise
     except Exception as error:  # damage surfaces as OSError, RuntimeError, KeyError or ValueError, as HDF5 likes
-        raise StoreError(f"{name} is not a whole HDF5 file ({_first_line(error)})") from error
+        raise StoreError(f"{name} is not a whole HDF5 file ({first_line(error)})") from error
     try:
         found = read_attributes(file)
         ours = found.get("format") == FORMAT and found.get("version") == VERSION
@@ -144,7 +146,7 @@ def open_episode(source: bytes | Path) -> h5py.File:
             check_arrays(file)
     except Exception as error:
         file.close()
-        raise StoreError(f"{name} is damaged or foreign ({_first_line(error)})") from error
+        raise StoreError(f"{name} is damaged or foreign ({first_line(error)})") from error
     if not ours:
         file.close()
         raise StoreError(f"{name} is not an episode of {FORMAT} version {VERSION}")
@@ -183,8 +185,4 @@ def decode_episode(source: bytes | Path) -> Episode:
             return Episode(**arrays, terminated=at.terminated, truncated=at.truncated, seed=at.seed, origin=origin)
         except Exception as error:
             name = str(source) if isinstance(source, Path) else "these bytes"
-            raise StoreError(f"{name} is damaged ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise StoreError(f"{name} is damaged ({first_line(error)})") from error

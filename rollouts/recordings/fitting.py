@@ -22,6 +22,7 @@ class Fitting:
     channels: int  # C
     middle: bool = False
     rows: tuple[int, int] | None = None  # that are kept; None: all
+    height: int | None = None  # of the environment's own picture, in which `rows` count
 
     def __call__(self, picture: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
         """One frame; ValueError names `where` the picture is from, and what is wrong with it."""
@@ -31,8 +32,7 @@ class Fitting:
             raise ValueError(f"{where} is {theirs}, but the others are {ours}: import them into a run of their own")
         if picture.shape[:2] == (self.size, self.size):
             return picture.reshape(self.size, self.size, found).copy()
-        if self.rows is not None:
-            picture = picture[self.rows[0] : self.rows[1]]
+        picture = FramePipe(self.size, found, self.rows, self.height).cut(picture)
         if self.middle:
             height, width = picture.shape[:2]
             side = min(height, width)

@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from frmdn.envs.dream import action_space
 from frmdn.envs.spec import ActionCodec, EnvSpec
 
 from ..episodes.episode import Episode
@@ -51,8 +52,9 @@ def write_minari(
     staging = folder.with_name(folder.name + STAGING)
     shutil.rmtree(staging, ignore_errors=True)
     (staging / "data").mkdir(parents=True)
-    spaces = _observations(spec), _actions(spec.action)
-    storage = MinariStorage.new(staging / "data", *spaces, data_format="hdf5", jpeg_encoding=False)
+    frames = gymnasium.spaces.Box(0, 255, spec.frame_shape, np.uint8)
+    actions = action_space(spec.action) if spec.action.size else gymnasium.spaces.Discrete(1)
+    storage = MinariStorage.new(staging / "data", frames, actions, data_format="hdf5", jpeg_encoding=False)
     storage.update_metadata({"dataset_id": name, "minari_version": minari.__version__, **about})
     indices = episodes.indices()
     for done, index in enumerate(indices, 1):
@@ -62,26 +64,10 @@ def write_minari(
     return folder
 
 
-def _observations(spec: EnvSpec) -> gymnasium.Space[Any]:
-    return gymnasium.spaces.Box(0, 255, spec.frame_shape, np.uint8)
-
-
-def _actions(codec: ActionCodec) -> gymnasium.Space[Any]:
-    if not codec.size:
-        return gymnasium.spaces.Discrete(1)
-    if codec.kind == "discrete":
-        return gymnasium.spaces.Discrete(codec.n, start=codec.start)
-    return gymnasium.spaces.Box(np.array(codec.low, np.float32), np.array(codec.high, np.float32), dtype=np.float32)
-
-
 def _buffer(episode: Episode, codec: ActionCodec) -> dict[str, Any]:
     """An episode as Minari's buffers have it; one that began in the middle of another has no seed that makes it."""
     last = np.arange(episode.steps) == episode.steps - 1
-    actions: np.ndarray = episode.actions
-    if not codec.size:
-        actions = np.zeros(episode.steps, np.int64)
-    elif codec.kind == "discrete":
-        actions = episode.actions.argmax(1) + codec.start
+    actions = codec.to_env_batch(episode.actions) if codec.size else np.zeros(episode.steps, np.int64)
     return {
         "seed": episode.seed if episode.origin is None else None,
         "observations": episode.frames,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,9 +28,7 @@ class _Seen:
     high: np.ndarray
 
 
-def find_actions(
-    source: Source, wish: Wish = "auto", theirs: ActionCodec | None = None, look: Callable[[int], None] | None = None
-) -> ActionCodec:
+def find_actions(source: Source, wish: Wish = "auto", theirs: ActionCodec | None = None) -> ActionCodec:
     """The codec of the recorded actions.
 
     Args:
@@ -38,7 +36,6 @@ def find_actions(
         wish: "discrete": whole numbers that name actions; "numbers": real ones; "none": leave them; "auto": discrete
             where all recordings have a single column of whole numbers.
         theirs: the codec of an environment, which decides where there is one.
-        look: called with the number of recordings looked at.
 
     Raises:
         ValueError: names the file whose actions are wrong or missing.
@@ -51,9 +48,7 @@ def find_actions(
         return NOBODY if codec.kind == "discrete" and codec.n == 1 else codec  # a single action is no choice
     seen = []
     without: list[str] = []
-    for count, take in enumerate(source.takes):
-        if look is not None:
-            look(count)
+    for take in source.takes:
         tracks = take.tracks()
         if tracks.actions is None:
             without.append(tracks.where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,6 @@ class Source:
     name: str
     takes: Sequence[Take]
     action: ActionCodec | None = None  # where the source itself says what its actions are
-    notes: Sequence[str] = field(default_factory=tuple)  # for whoever imports it
 
 
 def stamp(*paths: Path) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -23,10 +23,8 @@ class Steps:
     mask: Tensor  # bool[B,T], False where a step is padding
     log_jacobian: Tensor  # f32[B,T]; log p(reported) = log p(target) + log_jacobian
 
-    def to(self, device: torch.device | str) -> Steps:
-        return Steps(
-            self.context.to(device), self.target.to(device), self.mask.to(device), self.log_jacobian.to(device)
-        )
+    def to(self, device: torch.device | str) -> Self:
+        return type(self)(*(getattr(self, each.name).to(device) for each in fields(self)))
 
 
 class Split(Protocol):

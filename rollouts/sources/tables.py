@@ -107,7 +107,7 @@ def _of_arrays(path: Path, arrays: Mapping[str, np.ndarray], choice: Choice) -> 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The sequences f[T,n] of an npy or npz file."""
     try:
-        _check_packed(path)
+        check_packed(path)
         loaded: Any = np.load(path, allow_pickle=False)
         found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -135,7 +135,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     return made
 
 
-def _check_packed(path: Path) -> None:
+def check_packed(path: Path) -> None:
     """An npz file is a zip, and a small one can unpack beyond all memory."""
     if path.suffix.lower() != ".npz":
         return

@@ -9,11 +9,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import pytest
 
+from frmdn.envs import get_spec
 from frmdn.pipeline.commands.main import main
+from frmdn.pipeline.presets import preset
+from frmdn.pipeline.settings import to_json
+from frmdn.pipeline.workspace import Workspace
 
 ENV = "Counting-v0"
 TINY = {
@@ -34,6 +39,20 @@ TINY = {
     "search.slots": 2,
     "evaluate.episodes": 2,
 }
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    """The settings of the smoke preset, as config.json holds them."""
+    return to_json(preset("smoke", get_spec("CarRacing-v3")))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, plain: dict[str, Any]) -> Workspace:
+    """A run folder that has its settings and nothing else."""
+    workspace = Workspace(tmp_path / "run")
+    workspace.write_config(plain)
+    return workspace
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,6 @@ from frmdn.pipeline.presets import PRESETS, preset
 from frmdn.pipeline.settings import differences, to_json
 
 
-@pytest.fixture(scope="module")
-def plain() -> dict[str, Any]:
-    return to_json(preset("smoke", get_spec("CarRacing-v3")))
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_survives_json(name: str) -> None:
     config = preset(name, get_spec("CarRacing-v3"), seed=3)

@@ -19,7 +19,6 @@ from frmdn.pipeline.config import override
 from frmdn.pipeline.files import read_json, write_json
 from frmdn.pipeline.presets import PRESETS, WORLDS, preset
 from frmdn.pipeline.session import open_session
-from frmdn.pipeline.settings import to_json
 from frmdn.pipeline.stages import running
 from frmdn.pipeline.stages.evolve import search_runner
 from frmdn.pipeline.stages.table import fingerprints, table
@@ -280,13 +279,6 @@ def test_settings_that_nothing_was_made_with_need_no_replacing(tiny: Words, fini
     words = ["evolve", "--run", str(finished), "--workers", "0", "--in", "dream", "--horizon", "3"]
     assert main([*words, "--set", "dream.slots=4"]) == 0
     assert [line["length"] for line in lines(finished / "controller" / "history.jsonl")] == [3, 3]
-
-
-@pytest.fixture(scope="module")
-def plain() -> dict[str, Any]:
-    from frmdn.envs.catalogue import get_spec
-
-    return to_json(preset("smoke", get_spec("CarRacing-v3")))
 
 
 def test_where_candidates_play_is_part_of_the_search(plain: dict[str, Any]) -> None:

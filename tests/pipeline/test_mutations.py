@@ -14,12 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from frmdn.envs.catalogue import get_spec
 from frmdn.pipeline.commands.main import main
 from frmdn.pipeline.files import History, read_json, write_json
-from frmdn.pipeline.presets import preset
 from frmdn.pipeline.session import KEPT_LOST, kept_record
-from frmdn.pipeline.settings import to_json
 from frmdn.pipeline.stages.table import BY_NAME, check, fingerprints
 from frmdn.pipeline.weights import load_model, save_model
 from frmdn.pipeline.workspace import Workspace
@@ -55,15 +52,9 @@ def mutated(value: Any, rng: random.Random) -> Any:
     return value
 
 
-@pytest.fixture(scope="module")
-def plain() -> dict[str, Any]:
-    return to_json(preset("smoke", get_spec("CarRacing-v3")))
-
-
 @pytest.fixture
-def workspace(tmp_path: Path, plain: dict[str, Any]) -> Workspace:
-    workspace = Workspace(tmp_path / "run")
-    workspace.write_config(plain)
+def workspace(workspace: Workspace) -> Workspace:
+    """The run folder of the smoke preset with four finished stages."""
     for name in ("collect", "vision", "encode", "memory"):
         clock, products = workspace.begin(name), BY_NAME[name].products
         for i in range(5):

@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 
 from frmdn.envs import recorded
-from frmdn.envs.catalogue import get_spec
 from frmdn.envs.spec import ActionCodec
 from frmdn.pipeline.config import RunConfig, override
 from frmdn.pipeline.presets import preset
 from frmdn.pipeline.settings import to_json
 from frmdn.pipeline.stages.table import BY_NAME, RECORDED, ROUNDS, STAGES, digest, fingerprints, table
-
-
-@pytest.fixture(scope="module")
-def plain() -> dict[str, Any]:
-    return to_json(preset("smoke", get_spec("CarRacing-v3")))
 
 
 @pytest.mark.parametrize(

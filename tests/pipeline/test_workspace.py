@@ -11,27 +11,13 @@ from typing import Any
 
 import pytest
 
-from frmdn.envs.catalogue import get_spec
 from frmdn.pipeline.commands.main import main
 from frmdn.pipeline.config import override
 from frmdn.pipeline.files import read_json, write_json
-from frmdn.pipeline.presets import preset
 from frmdn.pipeline.session import open_session
-from frmdn.pipeline.settings import FORMAT, to_json
+from frmdn.pipeline.settings import FORMAT
 from frmdn.pipeline.stages.table import BY_NAME, STAGES, fingerprints
 from frmdn.pipeline.workspace import Workspace
-
-
-@pytest.fixture(scope="module")
-def plain() -> dict[str, Any]:
-    return to_json(preset("smoke", get_spec("CarRacing-v3")))
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, plain: dict[str, Any]) -> Workspace:
-    workspace = Workspace(tmp_path / "run")
-    workspace.write_config(plain)
-    return workspace
 
 
 def make(workspace: Workspace, *names: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DRAW, LIFT, END = 0, 1, 2  # what the pen does at a point: it goes on, leaves the paper, or has finished the drawing
-PENS = 3
+LEAST_WAIT = 1e-3  # seconds between points that carry one and the same time
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,10 @@ class Strokes:
     def lines(self) -> list[np.ndarray]:
         """Absolute polylines, one for each stroke."""
         return np.split(self.points, np.flatnonzero(self.pen)[:-1] + 1)
+
+
+def ascending(times: Sequence[np.ndarray], begin: float | None = None) -> list[np.ndarray]:
+    """Seconds [n] of each stroke's points since `begin` (None: since the first), at least LEAST_WAIT apart."""
+    clock = np.concatenate(times)
+    waits = np.maximum(np.diff(clock, prepend=clock[0] if begin is None else begin), LEAST_WAIT)
+    return np.split(np.cumsum(waits), np.cumsum([len(time) for time in times])[:-1])

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .carrier import Strokes
-
-LEAST_WAIT = 1e-3  # seconds between points that carry one and the same time
+from .carrier import Strokes, ascending
 
 
 def read_iam(path: Path) -> Strokes:
@@ -22,7 +20,7 @@ def read_iam(path: Path) -> Strokes:
     Raises:
         ValueError: names a file that is not whole, has no strokes, or has a point without a place.
     """
-    root = _root(path, "IAM-OnDB's XML")
+    root = xml_root(path, "IAM-OnDB's XML")
     lines, times = [], []
     for number, stroke in enumerate(root.iter("Stroke"), 1):
         points = list(stroke.iter("Point"))
@@ -45,8 +43,8 @@ def read_inkml(path: Path) -> Strokes:
     Raises:
         ValueError: names a file that is not whole, a trace with a missing channel, or with differences.
     """
-    root = _root(path, "InkML")
-    channels = [node for node in root.iter() if _tag(node) == "channel"]
+    root = xml_root(path, "InkML")
+    channels = [node for node in root.iter() if tag_of(node) == "channel"]
     names = [node.get("name", "") for node in channels] or ["X", "Y"]
     if not {"X", "Y"} <= set(names):
         raise ValueError(f"{path}: its traceFormat has the channels {', '.join(names)}, but must have X and Y")
@@ -54,13 +52,13 @@ def read_inkml(path: Path) -> Strokes:
     if "T" in names and channels and channels[names.index("T")].get("units", "ms") == "ms":
         second = 1000.0
     lines, times = [], []
-    for number, trace in enumerate((node for node in root.iter() if _tag(node) == "trace"), 1):
+    for number, trace in enumerate((node for node in root.iter() if tag_of(node) == "trace"), 1):
         rows = _trace(path, number, trace.text or "", len(names))
         lines.append(rows[:, [names.index("X"), names.index("Y")]])
         times.append(rows[:, names.index("T")] / second if "T" in names else np.zeros(0))
     if not any(map(len, lines)):
         raise ValueError(f"{path} has no trace with a point")
-    told = [node for node in root.iter() if _tag(node) == "annotation"]
+    told = [node for node in root.iter() if tag_of(node) == "annotation"]
     texts = [node.text.strip() for node in told if node.text and node.get("type") in ("truth", "text", "transcription")]
     return placed(lines, times if "T" in names else None, texts[0] if texts else "")
 
@@ -69,22 +67,17 @@ def placed(lines: list[np.ndarray], times: list[np.ndarray] | None, text: str) -
     """Strokes from the left edge and the middle of their height on, and from the first point's time on."""
     points = np.concatenate(lines)
     origin = np.array([points[:, 0].min(), (points[:, 1].min() + points[:, 1].max()) / 2])
-    if times is not None:
-        clock = np.concatenate(times)
-        waits = np.maximum(np.diff(clock, prepend=clock[0]), LEAST_WAIT)
-        parts = np.cumsum([len(line) for line in lines])[:-1]
-        times = np.split(np.cumsum(waits), parts)
-    return Strokes.of_lines([line - origin for line in lines], times, text)
+    return Strokes.of_lines([line - origin for line in lines], None if times is None else ascending(times), text)
 
 
-def _root(path: Path, kind: str) -> ElementTree.Element:
+def xml_root(path: Path, kind: str) -> ElementTree.Element:
     try:
         return ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no whole {kind} ({error}): copy it once more") from None
 
 
-def _tag(node: ElementTree.Element) -> str:
+def tag_of(node: ElementTree.Element) -> str:
     return str(node.tag).rpartition("}")[2]
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .carrier import Strokes
+from .carrier import Strokes, ascending
 
 COLUMNS = ("time", "x", "y", "moving")
-LEAST_WAIT = 1e-3  # seconds between events that carry one and the same time
 
 
 def read_microjam(path: Path) -> Strokes:
@@ -23,16 +22,16 @@ def read_microjam(path: Path) -> Strokes:
         ValueError: names file, and row and column of what is wrong.
     """
     rows = []
-    with path.open(encoding="utf-8", newline="") as file:
-        table = csv.DictReader(file, skipinitialspace=True)
-        missing = [name for name in COLUMNS if name not in (table.fieldnames or [])]
-        if missing:
-            raise ValueError(f"{path} has no column {missing[0]}: MicroJam's are {', '.join(COLUMNS)}")
-        try:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = csv.DictReader(file, skipinitialspace=True)
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or [])]
+            if missing:
+                raise ValueError(f"{path} has no column {missing[0]}: MicroJam's are {', '.join(COLUMNS)}")
             for number, row in enumerate(table, 2):
                 rows.append([_number(path, number, name, row[name]) for name in COLUMNS])
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path} is no whole CSV ({error})") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no whole CSV ({error})") from None
     if not rows:
         raise ValueError(f"{path} has no event")
     time, x, y, moving = np.array(rows).T
@@ -41,9 +40,8 @@ def read_microjam(path: Path) -> Strokes:
             f"{path}, row {int(np.argmax(np.diff(time) < 0)) + 3}: its time is before that of the row before"
         )
     begins = np.flatnonzero((moving == 0) | (np.arange(len(time)) == 0))[1:]
-    waits = np.maximum(np.diff(time, prepend=0.0), LEAST_WAIT)
     points = np.stack([x, y], 1) - 0.5
-    return Strokes.of_lines(np.split(points, begins), np.split(np.cumsum(waits), begins))
+    return Strokes.of_lines(np.split(points, begins), ascending(np.split(time, begins), 0.0))
 
 
 def _number(path: Path, row: int, column: str, text: str | None) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .carrier import END, Strokes
+from ..tables import check_packed
+from .carrier import END, Strokes, ascending
 
 SIDE = 256.0  # of the simplified drawings' square
 SPLITS = ("train", "valid", "test")
@@ -34,7 +35,7 @@ def read_ndjson(path: Path) -> dict[str, Strokes]:
         ValueError: names file and line of what is wrong.
     """
     found: dict[str, Strokes] = {}
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -42,7 +43,7 @@ def read_ndjson(path: Path) -> dict[str, Strokes]:
                 value = json.loads(line)
                 if value.get("recognized", True):
                     found[str(value.get("key_id", number))] = _drawing(value["drawing"])
-            except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise ValueError(f"{path}, line {number} is no drawing of Quick, Draw! ({error})") from None
     if not found:
         raise ValueError(f"{path} has no drawing that was recognised")
@@ -53,9 +54,7 @@ def _drawing(strokes: list[list[list[float]]]) -> Strokes:
     lines = [np.array(stroke[:2], np.float64).T - SIDE / 2 for stroke in strokes]
     if not all(len(stroke) > 2 for stroke in strokes):
         return Strokes.of_lines(lines)
-    clock = np.concatenate([np.array(stroke[2], np.float64) for stroke in strokes]) / 1000
-    waits = np.maximum(np.diff(clock, prepend=clock[0]), 1e-3)
-    return Strokes.of_lines(lines, np.split(np.cumsum(waits), np.cumsum([len(line) for line in lines])[:-1]))
+    return Strokes.of_lines(lines, ascending([np.array(stroke[2], np.float64) / 1000 for stroke in strokes]))
 
 
 def read_sketches(path: Path) -> dict[str, list[Strokes]]:
@@ -67,14 +66,14 @@ def read_sketches(path: Path) -> dict[str, list[Strokes]]:
     Raises:
         ValueError: names a file that is not whole, a split that is missing, or a drawing of another shape.
     """
-    found = {}
     try:
+        check_packed(path)
         with zipfile.ZipFile(path) as archive:
-            for split in SPLITS:
-                found[split] = _split(path, split, archive.read(f"{split}.npy"))
-    except (zipfile.BadZipFile, KeyError) as error:
+            packed = [archive.read(f"{split}.npy") for split in SPLITS]
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise ValueError(f"{path} is no npz of SketchRNN with train, valid and test ({error})") from None
-    return {"train": found["train"], "validation": found["valid"], "test": found["test"]}
+    train, valid, test = (_split(path, split, data) for split, data in zip(SPLITS, packed, strict=True))
+    return {"train": train, "validation": valid, "test": test}
 
 
 def _split(path: Path, split: str, data: bytes) -> list[Strokes]:

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frmdn.agent.strokes.distribution import PENS
 from frmdn.agent.strokes.generate import contexts
 
 from ..sequences import TEST, TRAIN, VALIDATION, Held, Source, Steps, split_names
-from .carrier import END, PENS, Strokes
+from .carrier import END, Strokes
 
 BATCH = 32
 ALIKE = 16  # see `Source.alike`: half of a random batch of drawings would be padding
@@ -77,10 +78,6 @@ class Written(Steps):
 
     text: Tensor  # i64[B,U], `StrokeScale.codes` with zeros behind
 
-    def to(self, device: torch.device | str) -> Written:
-        plain = super().to(device)
-        return Written(plain.context, plain.target, plain.mask, plain.log_jacobian, self.text.to(device))
-
 
 def stroke_source(
     name: str, drawings: Mapping[str, Sequence[Strokes]], unit: str, about: Mapping[str, Any] | None = None
@@ -105,7 +102,7 @@ def stroke_source(
     everything = [each for split in drawings.values() for each in split]
     timed = all(each.waits is not None for each in everything)
     spelt = all(each.text for each in everything)
-    scale = _measure(name, drawings[TRAIN], timed, (spelt and _characters(everything)) or "")
+    scale = _measure(name, drawings[TRAIN], timed, _characters(everything) if spelt else "")
     size = 3 if timed else 2
     jacobian = -2 * math.log(scale.size) - (math.log(scale.wait) if timed else 0.0)
     return Source(

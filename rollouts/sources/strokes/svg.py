@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .ink import tag_of, xml_root
+
 TOKEN = re.compile(r"[MmLlHhVvCcSsQqTtAaZz]|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 BETWEEN = re.compile(rf"(?:{TOKEN.pattern}|[\s,]+)*")
 NUMBERS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
@@ -29,20 +31,17 @@ def path_lines(text: str, steps: int = STEPS) -> list[np.ndarray]:
     return _Pen(steps).draw(_tokens(text))
 
 
-def svg_lines(path: Path, steps: int = STEPS) -> list[np.ndarray]:
+def svg_lines(path: Path) -> list[np.ndarray]:
     """The polylines of every path, polyline, polygon and line of an SVG file, in the order of the file.
 
     Raises:
         ValueError: names a file that is no SVG, has no line, or uses `transform` on one (apply it first: in Inkscape,
             "Extensions, Modify Path, Apply Transform").
     """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no whole SVG file ({error}): export it again") from None
+    root = xml_root(path, "SVG file")
     found: list[np.ndarray] = []
     try:
-        _collect(root, steps, found)
+        _collect(root, found)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not found:
@@ -50,21 +49,21 @@ def svg_lines(path: Path, steps: int = STEPS) -> list[np.ndarray]:
     return found
 
 
-def _collect(node: ElementTree.Element, steps: int, found: list[np.ndarray]) -> None:
-    tag = str(node.tag).rpartition("}")[2]
+def _collect(node: ElementTree.Element, found: list[np.ndarray]) -> None:
+    tag = tag_of(node)
     if tag in ("defs", "clipPath", "mask", "symbol", "text"):
         return
-    lines = _shape(tag, node, steps)
+    lines = _shape(tag, node)
     if "transform" in node.attrib and (lines or len(node)):
         raise ValueError("a `transform` would move its lines: apply it first, and save as plain paths")
     found += lines
     for child in node:
-        _collect(child, steps, found)
+        _collect(child, found)
 
 
-def _shape(tag: str, node: ElementTree.Element, steps: int) -> list[np.ndarray]:
+def _shape(tag: str, node: ElementTree.Element) -> list[np.ndarray]:
     if tag == "path":
-        return path_lines(node.get("d", ""), steps)
+        return path_lines(node.get("d", ""))
     if tag in ("polyline", "polygon"):
         numbers = _numbers(node.get("points", ""))
         if len(numbers) % 2 or not numbers:

@@ -34,10 +34,10 @@ class Hand:
     sway: float  # deviation of a whole letter
 
 
-def draw_hand(rng: np.random.Generator, font: str | None = None) -> Hand:
+def draw_hand(rng: np.random.Generator) -> Hand:
     """A hand by chance."""
     return Hand(
-        font=font or str(rng.choice(FONTS)),
+        font=str(rng.choice(FONTS)),
         slant=float(rng.uniform(-0.1, 0.35)),
         width=float(rng.uniform(0.85, 1.15)),
         size=float(rng.uniform(0.85, 1.15)),

@@ -207,11 +207,15 @@ def test_the_pace_is_that_of_the_world(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace(get_spec("CarRacing-v3")) == 50
     assert pace(get_spec("CarRacing-v3", repeat=4)) == 12.5
 
-    def missing(*_: object, **__: object) -> None:
-        raise games.MissingExtra("x", "y", "z")
+    spec = get_spec("CarRacing-v3")
+    # not installed, and the world of a file that nobody has here: its dream can be played all the same
+    for error in (games.MissingExtra("x", "y", "z"), ValueError("Dot-v0 is unknown here")):
 
-    monkeypatch.setattr("frmdn.envs.spec.EnvSpec.make", missing)
-    assert pace(get_spec("CarRacing-v3")) == games.FPS
+        def missing(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr("frmdn.envs.spec.EnvSpec.make", missing)
+        assert pace(spec) == games.FPS
 
 
 def test_help_teaches_the_keys(capsys: pytest.CaptureFixture[str]) -> None:

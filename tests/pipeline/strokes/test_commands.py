@@ -182,6 +182,17 @@ def test_models_are_compared_in_seconds_of_the_processor(tmp_path: Path, capsys:
         assert found["cpu_seconds"][0] >= 0.2 and found["nll_per_point"] == pytest.approx(4 * found["mean"])
 
 
+def test_the_sketch_vae_is_compared_with_the_others(tmp_path: Path, shapes: Source) -> None:
+    words = ["density", "compare", "--data", "kanji", "--models", "rmdn", "sketch-vae", "--seeds", "1", "--steps", "2"]
+    assert main([*words, *SMALL, "--out", str(tmp_path)]) == 0
+    (record,) = json.loads((tmp_path / "density.json").read_text())
+    assert set(record["models"]) == {"rmdn", "sketch-vae"}
+    # in training as in validation the figures are in the units of the data: only the noise of z lies between them
+    (path,) = [path for path in tmp_path.rglob("*.jsonl") if "sketch-vae" in str(path)]
+    line = json.loads(path.read_text().splitlines()[-1])
+    assert line["nll_per_dim"] == pytest.approx(line["validation_nll_per_dim"], abs=0.5)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -212,6 +223,7 @@ def test_samples_that_do_not_belong_together_are_one_line(tmp_path: Path, capsys
         (["--prime", "999"], "--prime 999 is not there"),
         (["--out", str(tmp_path / "a.wav")], "must end with .svg"),
         (["--bias", "-1"], "bias must be 0 or more"),
+        (["--device", "cuda"], "--device cuda: drawings are sampled on the CPU"),
     ):
         assert main(["density", "sample", "--run", str(run), "--out", str(tmp_path / "a.svg"), *more]) == 2
         assert says in capsys.readouterr().err.strip().splitlines()[-1]

@@ -232,6 +232,8 @@ def test_pictures_are_cut_and_squeezed_as_asked() -> None:
     rows = np.zeros((SIZE * 2, SIZE * 2, 3), np.uint8)
     rows[:SIZE] = 100
     assert (Fitting(SIZE, 3, rows=(0, SIZE))(rows, "x") == 100).all()
+    # the environment keeps the upper half of its own 10 rows: of a picture of another height the upper half as well
+    assert (Fitting(SIZE, 3, rows=(0, 5), height=10)(rows, "x") == 100).all()
 
 
 @pytest.mark.parametrize(

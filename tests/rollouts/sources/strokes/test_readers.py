@@ -178,6 +178,23 @@ def test_a_wrong_file_is_named(tmp_path: Path, name: str, content: str, says: st
         read_drawings(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"), [("a.ndjson", r"a\.ndjson, line 1 is no drawing"), ("a.csv", r"a\.csv is no whole CSV")]
+)
+def test_bytes_that_are_no_text_are_named_with_their_file(tmp_path: Path, name: str, says: str) -> None:
+    (tmp_path / name).write_bytes(b"\xff\xfe\x00time")
+    with pytest.raises(ValueError, match=says):
+        read_drawings(tmp_path / name)
+
+
+def test_a_small_npz_does_not_unpack_beyond_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("frmdn.rollouts.sources.tables.MOST", 10**6)
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, train=np.zeros((9, 10**5, 3), np.int16), valid=np.zeros(1), test=np.zeros(1))
+    with pytest.raises(ValueError, match=r"a\.npz is no npz of SketchRNN .*it unpacks to"):
+        read_sketches(path)
+
+
 def test_folders_and_what_is_not_there(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"{i}.csv").write_text("time,x,y,moving\n0.1,0.5,0.5,0\n0.2,0.6,0.6,1\n")
