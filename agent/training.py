@@ -147,7 +147,7 @@ class _Loop:
     def update(self, item: Any, step: int) -> Loss:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.rate(step)
-        item = item.to(self.device) if isinstance(item, Tensor | SequenceBatch) else item
+        item = item.to(self.device) if hasattr(item, "to") else item  # tensors, and every batch of the library
         noise = generator(self.seed, "step", step, device=self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext():
             loss: Loss = self.model.loss(item, noise)  # type: ignore[operator]

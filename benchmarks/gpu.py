@@ -49,7 +49,8 @@ BF16 = 3e-2  # the same for the vision in bfloat16
 class Sizes:
     """How much of everything; the defaults take under eight minutes on a GPU."""
 
-    seconds: float = 15.0  # of each rate
+    seconds: float = 5.0  # of each rate
+    steps: int = 64  # of a training: it ends with a copy of weights and moments on the host, which is no part of a step
     pictures: int = 512  # of a batch of the vision
     sequences: int = 128  # of a batch of the memory
     length: int = 256  # of each
@@ -63,7 +64,7 @@ class Sizes:
     compile: bool = True  # whether torch.compile is tried, which takes a minute
 
 
-QUICK = Sizes(0.5, 8, 4, 16, 16, 8, 2, 40, 2, 256, 2**20, False)
+QUICK = Sizes(0.5, 2, 8, 4, 16, 16, 8, 2, 40, 2, 256, 2**20, False)
 
 
 class Bench:
@@ -161,10 +162,10 @@ class Bench:
         def figures(device: torch.device) -> dict[str, torch.Tensor]:
             v, m = copy.deepcopy(eyes).to(device), copy.deepcopy(memory).to(device)
             here = map_rows(lambda tensor: tensor.to(device), state)
-            made = Dream(m, done_threshold=None).step(
+            made = Dream(m.eval(), done_threshold=None).step(
                 here, actions.to(device), noise=map_rows(lambda tensor: tensor.to(device), noise)
             )
-            loss = m.loss(batch.to(device))
+            loss = m.train().loss(batch.to(device))  # cuDNN has no gradient of an LSTM in eval mode
             loss.total.backward()
             gradient = torch.cat([p.grad.flatten() for p in m.parameters() if p.grad is not None])
             return {
@@ -189,20 +190,19 @@ class Bench:
     # The work
 
     def vision(self) -> None:
-        data = frames(self.sizes.pictures).to(self.device)
+        data, steps = frames(self.sizes.pictures).to(self.device), self.sizes.steps
         limit = self.flops / (6 * multiplications())  # of the published decoder; backward costs two forwards
         for decoder in ("paper", "fast"):
             model = ConvVAE(VisionConfig(decoder=decoder)).to(self.device)
-            config = FitConfig(steps=4, learning_rate=1e-4, bf16=True)
+            config = FitConfig(steps=steps, learning_rate=1e-4, bf16=True)
 
             def work(model: ConvVAE = model, config: FitConfig = config) -> float:
                 fit(model, lambda step: data, config, seed=0)
-                return 4.0 * len(data)
+                return float(steps * len(data))
 
             note = f"batch {len(data)}, bfloat16" if self.found["bf16"] else f"batch {len(data)}"
             self.put(f"vision {decoder}", self.rate(work), "images/s", limit if decoder == "paper" else None, note)
-        if self.sizes.compile:
-            self._compiled(data)
+        self._compiled("vision", model, data, len(data), "images/s")
         model = ConvVAE().to(self.device)
 
         def encoding() -> float:
@@ -211,34 +211,38 @@ class Bench:
 
         self.put("encoding", self.rate(encoding), "images/s")
 
-    def _compiled(self, data: torch.Tensor) -> None:
-        """The vision's loss and gradient as they are and by torch.compile: whether that wins here."""
-        model = ConvVAE(VisionConfig(decoder="fast")).to(self.device)
+    def _compiled(self, name: str, model: torch.nn.Module, data: Any, items: float, unit: str) -> None:
+        """A model's loss and gradient as they are and by torch.compile: whether that wins here."""
+        if not self.sizes.compile:
+            return
+        bf16 = name == "vision" and bool(self.found["bf16"])
 
         def work(loss: Callable[..., Any]) -> Callable[[], float]:
             def once() -> float:
                 model.zero_grad()
-                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bool(self.found["bf16"])):
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
                     total = loss(data).total
                 total.backward()
-                return float(len(data))
+                return items
 
             return once
 
-        self.put("vision plain", self.rate(work(model.loss)), "images/s", note="loss and gradient alone")
+        model.train()
+        plain: Callable[..., Any] = model.loss  # type: ignore[assignment]
+        self.put(f"{name} plain", self.rate(work(plain)), unit, note="loss and gradient alone")
         try:
-            compiled = self.rate(work(torch.compile(model.loss)))
+            compiled = self.rate(work(torch.compile(plain)))
         except Exception as error:  # no compiler on this machine, or no Triton for this card
-            self.found["vision compiled"] = None
-            self.tell(f"vision compiled    not here: {first_line(error)}")
+            self.found[f"{name} compiled"] = None
+            self.tell(f"{name + ' compiled':18} not here: {first_line(error)}")
             return
-        self.put("vision compiled", compiled, "images/s", note="the same by torch.compile")
+        self.put(f"{name} compiled", compiled, unit, note="the same by torch.compile")
 
     def memory(self) -> None:
         batch = sequences(self.sizes.sequences, self.sizes.length).to(self.device)
         lstm = torch.nn.LSTM(35, self.sizes.hidden, batch_first=True).to(self.device)
         x = torch.randn(self.sizes.sequences, self.sizes.length, 35, device=self.device)
-        tokens = float(self.sizes.sequences * self.sizes.length)
+        tokens, steps = float(self.sizes.sequences * self.sizes.length), self.sizes.steps
 
         def alone() -> float:
             lstm.zero_grad()
@@ -248,14 +252,15 @@ class Bench:
         limit = self.rate(alone)
         for density in ("rmdn", "frmdn"):
             model = Memory(MemoryConfig(hidden=self.sizes.hidden, density=density)).to(self.device)
-            config = FitConfig(steps=2, learning_rate=1e-4, clip=1.0)
+            config = FitConfig(steps=steps, learning_rate=1e-4, clip=1.0)
 
             def work(model: Memory = model, config: FitConfig = config) -> float:
                 fit(model, lambda step: batch, config, seed=0)
-                return 2 * tokens
+                return steps * tokens
 
             note = "limit: the LSTM alone, forward and backward"
             self.put(f"memory {density}", self.rate(work), "tokens/s", limit, note)
+        self._compiled("memory", model, batch, tokens, "tokens/s")
 
     def dream(self) -> None:
         """Transitions of a whole generation, and the bytes of weights and parameters that each must read."""
@@ -323,6 +328,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m frmdn.benchmarks.gpu", description=__doc__)
     parser.add_argument("--device", default="cuda", metavar="D", help="cuda, cuda:1, mps or cpu (default: cuda)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it works, not how fast it is")
+    parser.add_argument("--seconds", type=float, metavar="S", help="of each rate (default: 5; quick: 0.5)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures here, as JSON")
     parser.add_argument("--json", action="store_true", help="print them as one JSON object")
     options = parser.parse_args(arguments)
@@ -331,7 +337,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"frmdn: {error}", file=sys.stderr)
         return 2
-    bench = Bench(device, QUICK if options.quick else Sizes(), lambda line: print(line, file=sys.stderr, flush=True))
+    sizes = QUICK if options.quick else Sizes()
+    if options.seconds is not None:
+        sizes = replace(sizes, seconds=options.seconds)
+    bench = Bench(device, sizes, lambda line: print(line, file=sys.stderr, flush=True))
     try:
         bench.run()
     except RuntimeError as error:

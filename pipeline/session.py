@@ -52,8 +52,12 @@ class Machine:
 
     @property
     def acting(self) -> str:
-        """The device on which workers see, remember and act, by name: in a cluster theirs, and so the CPU."""
-        return str(self.device) if self.address is None else "cpu"
+        """The device on which agents in real episodes see, remember and act, by name.
+
+        Several workers act on their processors: on one GPU they take turns, and 15 that shared an H100 were as slow as
+        two cores (docs/how-to/gpu.md). In a cluster their processors are other ones.
+        """
+        return str(self.device) if self.address is None and self.workers <= 1 else "cpu"
 
 
 @dataclass(frozen=True)

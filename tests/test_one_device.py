@@ -245,6 +245,15 @@ def test_every_density_trains_and_draws(name: str, watched: Watched) -> None:
     assert watched(draws) == 2, "contexts are looked through for NaN"
 
 
+def test_a_batch_of_any_kind_is_brought_to_the_weights(watched: Watched) -> None:
+    """Batches are read on the host; a GPU found that only some of them travelled."""
+    model = NextStep(ModelConfig("rmdn", inputs=3, outputs=2, components=2, hidden=H)).to(META)
+    ones = torch.ones(B, T)
+    one_step(model, Steps(torch.ones(B, T, 3), torch.ones(B, T, 2), ones > 0, ones), watched)
+    world = StateSpace(StateSpaceConfig(latent=Z, control=A, steps=T)).to(META)
+    one_step(world, Trajectories(torch.ones(B, T + 1, 3), torch.ones(B, T, A), ones), watched)
+
+
 @pytest.mark.parametrize("variant", ["dvbf", "gaussian", "iaf-step", "iaf-trajectory"])
 def test_every_state_space_model_trains_and_generates(variant: str, watched: Watched) -> None:
     config = StateSpaceConfig(variant=variant, latent=Z, control=A, steps=T)  # type: ignore[arg-type]

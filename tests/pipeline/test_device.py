@@ -52,9 +52,11 @@ def test_a_run_says_what_computed(finished: Path) -> None:
     assert read_json(finished / "evaluation.json")["device"] == "cpu"
 
 
-def test_workers_of_a_cluster_act_on_their_processors() -> None:
-    assert Machine(2, on="cpu").acting == "cpu"
-    there = Machine(2, address="auto", on="cuda")
-    assert there.acting == "cpu"  # and nobody has looked for a GPU here
+def test_workers_of_a_cluster_and_several_of_one_machine_act_on_their_processors() -> None:
+    assert Machine(1, on="cpu").acting == "cpu"
+    for there in (Machine(1, address="auto", on="cuda"), Machine(2, on="cuda")):
+        assert there.acting == "cpu"  # and nobody has looked for a GPU here
+    with pytest.raises(ValueError, match="device cuda"):
+        _ = Machine(1, on="cuda:99").acting  # one worker has the GPU to itself
     with pytest.raises(ValueError, match="device must be auto, cpu"):
         _ = Machine(0, on="nonsense").device
