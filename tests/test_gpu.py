@@ -180,7 +180,7 @@ def test_an_agent_acts_alike() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["reality", "dream"])
 def test_a_run_is_whole(where: str, tmp_path: Path) -> None:
-    """All stages, with one worker that has the GPU to itself, and what comes after: dream, its report, an agent file."""
+    """All stages, with one worker that has the GPU to itself; then a dream, its report and an agent file."""
     out = tmp_path / "run"
     words = ["run", "--preset", "smoke", "--out", str(out), "--workers", "1", "--device", str(THERE)]
     assert main([*words, *(["--in", "dream"] if where == "dream" else [])]) == 0
