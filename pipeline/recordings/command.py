@@ -12,7 +12,7 @@ EPILOG = """what SOURCE may be:
   a folder of videos       what was done stands beside NAME.mp4 in NAME.csv, NAME.npy or NAME.npz, or nowhere
   npz files                frames, and if you have them actions, rewards, terminated; one file, or a folder of them
   a Minari data set        its folder, or its id in Minari's own folder (extra minari); nothing is downloaded
-  a LeRobot data set       a folder of layout 2.0 or 2.1 (extra lerobot)
+  a LeRobot data set       a folder of layout 2.0, 2.1 or 3.0 (extra lerobot)
 How each of them looks in detail: docs/how-to/own-data.md.
 
 examples:

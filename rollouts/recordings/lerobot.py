@@ -1,4 +1,4 @@
-"""Robot recordings in LeRobot's layout, versions 2.0 and 2.1: a parquet file and a video for each episode."""
+"""Robot recordings in LeRobot's layout, versions 2.0, 2.1 and 3.0: parquet tables, and videos or pictures in them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from frmdn.envs.errors import MissingExtra
-
+from .lerobot_episodes import Place, places, pyarrow_parquet, read_columns
 from .take import Source, Take, Tracks, stamp
-from .videos import frame_count, pictures
+from .videos import pictures
 
-CHUNK = 1000  # episodes in a folder, where the data set does not say
-DATA = "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet"
-VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4"
 ACTION, REWARD, DONE = "action", "next.reward", "next.done"
 
 
@@ -31,14 +27,8 @@ def lerobot(path: Path, camera: str = "") -> Source:
         MissingExtra: pyarrow, or for AV1 videos PyAV, is not installed.
     """
     info = _info(path / "meta" / "info.json")
-    version = str(info.get("codebase_version", "v2.0"))
-    if not version.lstrip("v").startswith("2."):
-        raise ValueError(f"{path} is in version {version} of LeRobot's layout: versions 2.0 and 2.1 are read")
     key = _camera(path, info.get("features", {}), camera)
-    stored = info["features"][key]["dtype"] == "video"
-    count = int(info.get("total_episodes", 0))
-    takes = [_take(path, info, number, key, stored) for number in range(count)]
-    return Source("lerobot", path.resolve().name, takes)
+    return Source("lerobot", path.resolve().name, [_take(place, key) for place in places(path, info, key)])
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -62,58 +52,38 @@ def _camera(path: Path, features: Mapping[str, Any], camera: str) -> str:
     return camera or known[0]
 
 
-def _take(path: Path, info: Mapping[str, Any], number: int, key: str, stored: bool) -> Take:
-    size = int(info.get("chunks_size") or CHUNK)
-    names = {"episode_chunk": number // size, "episode_index": number, "video_key": key}
-    table = path / str(info.get("data_path") or DATA).format(**names)
-    video = path / str(info.get("video_path") or VIDEO).format(**names) if stored else None
-    for file in (table, *([video] if video else [])):
-        if not file.is_file():
-            raise ValueError(f"{file} is not there, but {path} says that it has {info['total_episodes']} episodes")
-    if video is not None:
-        shown, count = partial(pictures, video), frame_count(video)
-    else:
-        shown, count = partial(_images, table, key), 0
-    files = (table, video) if video else (table,)
-    return Take(f"episode {number}", stamp(*files), shown, partial(_tracks, table), count)
+def _take(place: Place, key: str) -> Take:
+    shown = partial(_images, place, key)
+    if place.video is not None:
+        shown = partial(pictures, place.video, place.first, place.count)
+    files = (place.table, place.video) if place.video else (place.table,)
+    return Take(f"episode {place.number}", stamp(*files), shown, partial(_tracks, place), place.frames)
 
 
-def _tracks(table: Path) -> Tracks:
-    columns = _read(table, (ACTION, REWARD, DONE))
+def _tracks(place: Place) -> Tracks:
+    columns = read_columns(place.table, [ACTION, REWARD, DONE], place.number if place.shared else None)
     actions = np.asarray(columns[ACTION]) if ACTION in columns else None
     rewards = np.asarray(columns[REWARD]).reshape(-1) if REWARD in columns else None
     ended = DONE in columns and bool(np.asarray(columns[DONE]).reshape(-1)[-1:].any())
     if actions is not None and actions.dtype == object:
-        raise ValueError(f"{table} has actions of different lengths: write it again")
-    return Tracks(str(table), actions, rewards, ended)
+        raise ValueError(f"{place.table} has actions of different lengths: write it again")
+    return Tracks(str(place.table), actions, rewards, ended)
 
 
-def _images(table: Path, key: str) -> Iterator[NDArray[np.uint8]]:
+def _images(place: Place, key: str) -> Iterator[NDArray[np.uint8]]:
     """Pictures that stand in the parquet file itself, as PNG or JPEG, some rows at a time."""
-    parquet = _pyarrow()
-    with parquet.ParquetFile(table) as file:
-        for batch in file.iter_batches(batch_size=64, columns=[key]):
-            for cell in batch.column(0).to_pylist():
-                data = cell.get("bytes") if isinstance(cell, dict) else None
-                picture = cv2.imdecode(np.frombuffer(data or b"", np.uint8), cv2.IMREAD_COLOR) if data else None
-                if picture is None:
-                    raise ValueError(f"{table} has a row whose {key} is no picture: write it again with its bytes")
-                yield np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    columns = [key, "episode_index"] if place.shared else [key]
+    with pyarrow_parquet().ParquetFile(place.table) as file:
+        for batch in file.iter_batches(batch_size=64, columns=columns):
+            numbers = batch.column("episode_index").to_pylist() if place.shared else [place.number] * len(batch)
+            for number, cell in zip(numbers, batch.column(key), strict=True):
+                if number == place.number:
+                    yield _picture(place.table, key, cell.as_py())
 
 
-def _read(table: Path, names: tuple[str, ...]) -> dict[str, list[Any]]:
-    parquet = _pyarrow()
-    try:
-        with parquet.ParquetFile(table) as file:
-            found = [name for name in names if name in file.schema_arrow.names]
-            return {name: file.read([name]).column(0).to_pylist() for name in found}
-    except (ValueError, OSError) as error:  # pyarrow's own errors are of these kinds
-        raise ValueError(f"{table} is no whole parquet file ({error}): write it again") from None
-
-
-def _pyarrow() -> Any:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingExtra("pyarrow", "lerobot", "reading a LeRobot data set") from None
-    return parquet
+def _picture(table: Path, key: str, cell: Any) -> NDArray[np.uint8]:
+    data = cell.get("bytes") if isinstance(cell, dict) else None
+    picture = cv2.imdecode(np.frombuffer(data or b"", np.uint8), cv2.IMREAD_COLOR) if data else None
+    if picture is None:
+        raise ValueError(f"{table} has a row whose {key} is no picture: write it again with its bytes")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

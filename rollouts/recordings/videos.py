@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -58,19 +59,31 @@ def frame_count(path: Path) -> int:
         capture.release()
 
 
-def pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """The pictures of a video u8[H,W,3], RGB, one at a time.
+def pictures(path: Path, first: int = 0, count: int | None = None) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a video u8[H,W,3], RGB, one at a time: all of them, or `count` from number `first` on.
 
     Raises:
-        ValueError: there is none that can be read.
+        ValueError: there is none that can be read, or fewer than `count`.
         MissingExtra: the video is AV1, and PyAV is not installed.
     """
+    shown = 0
+    for picture in islice(_decoded(path, first), count):
+        shown += 1
+        yield picture
+    if count is not None and shown < count:
+        raise ValueError(f"{path} has no {count} pictures from number {first} on: copy the data set whole")
+
+
+def _decoded(path: Path, first: int) -> Iterator[NDArray[np.uint8]]:
+    """From number `first` on; both decoders begin at the key frame before it, and not at the beginning."""
     capture = cv2.VideoCapture(str(path))
     try:
         code = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") if capture.isOpened() else b""
         if code.lower() == AV1.encode():
-            yield from _av1(path)
+            yield from _av1(path, first)
             return
+        if first:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, first)
         count = 0
         while capture.isOpened():
             there, picture = capture.read()
@@ -80,19 +93,25 @@ def pictures(path: Path) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
     finally:
         capture.release()
-    if not count:
+    if not count and not first:
         raise ValueError(f"{path} has no picture that can be read: write it again, e.g. as H.264 in an .mp4")
 
 
-def _av1(path: Path) -> Iterator[NDArray[np.uint8]]:
+def _av1(path: Path, first: int) -> Iterator[NDArray[np.uint8]]:
     try:
         import av
     except ImportError:
         raise MissingExtra("PyAV", "lerobot", f"reading the AV1 video {path.name}") from None
     try:
         with av.open(str(path)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+            video = container.streams.video[0]
+            begin = 0.0
+            if first:
+                begin = (first - 0.5) / float(video.average_rate or 1)  # half a picture early: times are rounded
+                container.seek(int(begin / video.time_base), stream=video)
+            for frame in container.decode(video):
+                if (frame.time or 0.0) >= begin:
+                    yield frame.to_ndarray(format="rgb24")
     except av.error.FFmpegError as error:
         raise ValueError(f"{path} is no whole video ({error}): write it again") from None
 

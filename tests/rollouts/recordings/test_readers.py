@@ -223,10 +223,94 @@ def test_lerobot(tmp_path: Path, kind: str) -> None:
         assert tracks.rewards.tolist() == [0.0] * (count - 1) + [1.0]
 
 
+def lerobot_3(root: Path, kind: str = "video", av1: bool = False) -> Path:
+    """The same two episodes and a third of 5 frames in layout 3.0: several in a table and in a video."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    key = "observation.images.top"
+    feature = {"dtype": kind, "shape": [64, 64, 3], "names": ["height", "width", "channels"]}
+    features = {key: feature, "action": {"dtype": "float32", "shape": [2], "names": None}}
+    info = {"codebase_version": "v3.0", "fps": 30, "total_episodes": 3, "chunks_size": 1000, "features": features}
+    info["data_path"] = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+    info["video_path"] = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+    (root / "meta/episodes/chunk-000").mkdir(parents=True)
+    (root / "meta/info.json").write_text(json.dumps(info))
+    files: list[list[int]] = [[0, 1], [2]]  # episodes of each file
+    counts, meta = (6, 4, 5), []
+    for number, episodes in enumerate(files):
+        rows: dict[str, list[object]] = {"episode_index": [], "action": [], "next.done": []}
+        shown: list[np.ndarray] = []
+        for n in episodes:
+            start = len(shown)
+            shown += [picture // (1 + n % 2) for picture in frames(counts[n], 64, 64)]
+            rows["episode_index"] += [n] * counts[n]
+            rows["action"] += [[n + t / 10, -t] for t in range(counts[n])]
+            rows["next.done"] += [t == counts[n] - 1 for t in range(counts[n])]
+            video = {f"videos/{key}/chunk_index": 0, f"videos/{key}/file_index": number}
+            video |= {f"videos/{key}/from_timestamp": start / 30, f"videos/{key}/to_timestamp": len(shown) / 30}
+            meta.append({"episode_index": n, "length": counts[n], "data/chunk_index": 0, "data/file_index": number})
+            meta[-1] |= video if kind == "video" else {}
+        if kind == "image":
+            rows[key] = [{"bytes": cv2.imencode(".png", picture)[1].tobytes(), "path": None} for picture in shown]
+        path = root / f"data/chunk-000/file-{number:03d}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pa.table(rows), path)
+        if kind == "video":
+            path = root / f"videos/{key}/chunk-000/file-{number:03d}.mp4"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (save_av1 if av1 else save_video)(path, np.array(shown))
+    table = {name: [row[name] for row in meta] for name in meta[0]}
+    parquet.write_table(pa.table(table), root / "meta/episodes/chunk-000/file-000.parquet")
+    return root
+
+
+def save_av1(path: Path, shown: np.ndarray) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libsvtav1", rate=30, options={"g": "2", "crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = shown.shape[2], shown.shape[1], "yuv420p"
+        for picture in shown:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(("kind", "av1"), [("video", False), ("video", True), ("image", False)])
+def test_lerobot_with_several_episodes_in_a_file(tmp_path: Path, kind: str, av1: bool) -> None:
+    pytest.importorskip("pyarrow")
+    source = open_source(str(lerobot_3(tmp_path / "robot", kind, av1)))
+    assert [take.frames for take in source.takes] == [6, 4, 5]
+    for n, (take, count) in enumerate(zip(source.takes, (6, 4, 5), strict=True)):
+        wanted = [grey(t) // (1 + n % 2) for t in range(count)]
+        assert np.abs(np.subtract(greys(take), wanted)).max() <= 5
+        tracks = take.tracks()
+        assert tracks.actions is not None and tracks.ended
+        assert tracks.actions.tolist() == [[n + t / 10, -t] for t in range(count)]
+
+
+def test_lerobot_3_says_what_is_missing(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    root = lerobot_3(tmp_path / "robot")
+    short = root / "videos/observation.images.top/chunk-000/file-001.mp4"
+    save_video(short, frames(2, 64, 64))
+    with pytest.raises(ValueError, match=r"file-001\.mp4 has no 5 pictures from number 0 on: copy the data set whole"):
+        list(open_source(str(root)).takes[2].pictures())
+    short.unlink()
+    with pytest.raises(ValueError, match=r"file-001\.mp4 is not there, but .* says that it has 3 episodes"):
+        open_source(str(root))
+    meta = root / "meta/episodes/chunk-000/file-000.parquet"
+    parquet.write_table(pa.table({"episode_index": [0], "length": [6]}), meta)
+    with pytest.raises(ValueError, match=r"file-000\.parquet does not have the column data/chunk_index"):
+        open_source(str(root))
+    meta.unlink()
+    with pytest.raises(ValueError, match="episodes holds no table of episodes"):
+        open_source(str(root))
+
+
 def test_lerobot_says_what_it_cannot_read(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
-    with pytest.raises(ValueError, match=r"version v3\.0 of LeRobot's layout: versions 2\.0 and 2\.1"):
-        open_source(str(lerobot(tmp_path / "new", "v3.0")))
+    with pytest.raises(ValueError, match=r"version v1\.6 of LeRobot's layout: versions 2\.0, 2\.1 and 3\.0"):
+        open_source(str(lerobot(tmp_path / "new", "v1.6")))
     old = lerobot(tmp_path / "old")
     with pytest.raises(ValueError, match=r"no pictures side: choose one by --camera, of observation\.images\.top"):
         open_source(str(old), "side")
