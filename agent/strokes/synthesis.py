@@ -65,11 +65,11 @@ class Synthesis(nn.Module):
         """The same for drawing: the pen finishes where the window leaves the text, and nowhere else.
 
         Graves 2013, section 5.3, stops as soon as the window says more of what follows the text than of any character
-        in it: for windows that agree, half a character behind the last. There a pen that leaves the paper has finished;
-        before, none has.
+        in it: half a character behind the last. There a pen that leaves the paper has finished; before, none has.
+        Windows count by their weight: one that reads nothing any more may lag behind for ever.
         """
         strokes, after = self(context, text, state)
-        past = (after.window.place.mean(1) > (text > 0).sum(1) - 0.5)[:, None]
+        past = (self.window.centre(after.window) > (text > 0).sum(1) - 0.5)[:, None]
         draws, lifts, ends = strokes.pen.unbind(-1)
         never = torch.full_like(draws, -1e9)
         pen = [draws, torch.where(past, never, lifts), torch.where(past, torch.logaddexp(lifts, ends), never)]

@@ -56,6 +56,11 @@ class WindowLSTM(nn.Module):
             zero(batch, self.characters),
         )
 
+    def centre(self, state: WindowState) -> Tensor:
+        """Where the window stands as a whole, f32[B], in characters: the mean of its places by their alpha."""
+        alpha = self.walk(state.hidden)[:, : self.windows].clamp(-8, 4).exp()
+        return (alpha * state.place).sum(1) / alpha.sum(1)
+
     def forward(
         self, context: Tensor, text: Tensor, state: WindowState | None = None
     ) -> tuple[Tensor, WindowState, Tensor]:

@@ -68,24 +68,23 @@ def test_synthesis_reads_its_text_and_steps_as_it_runs() -> None:
 
 
 @pytest.mark.parametrize("pen", [1, 2])
-def test_the_pen_finishes_where_the_window_leaves_the_text(pen: int) -> None:
-    """Whether it would rather have lifted or finished, before that place or behind it."""
+@pytest.mark.parametrize("idle", [0.4, 0.01, 3.0])
+def test_the_pen_finishes_where_the_window_leaves_the_text(pen: int, idle: float) -> None:
+    """Whether it would rather have lifted or finished; and a window of no weight may lag behind, or run ahead."""
     torch.manual_seed(0)
     model = Synthesis("rmdn", 5, 3, components=1, hidden=8, windows=2).double()
     with torch.no_grad():
         model.head.pen.weight.zero_()
         model.head.pen.bias.copy_(9.0 * torch.eye(3)[pen])
         model.window.walk.weight.zero_()
-        model.window.walk.bias.copy_(
-            torch.tensor([0.0, 0, 1, 1, math.log(0.3), math.log(0.5)])
-        )  # 0.4 a point on average
+        model.window.walk.bias.copy_(torch.tensor([0.0, -8, 1, 1, math.log(0.4), math.log(idle)]))
     text = torch.tensor([[1, 2, 3, 1], [1, 2, 0, 0]])
     state, chances = None, []
-    for _ in range(10):
+    for _ in range(60):
         strokes, state = model.step(torch.zeros(2, 1, 5).double(), text, state)
         chances.append(strokes.pen.softmax(-1)[:, 0, 2])
     found = torch.stack(chances, 1)
-    expected = torch.tensor([[0.4 * (t + 1) > 3.5 for t in range(10)], [0.4 * (t + 1) > 1.5 for t in range(10)]])
+    expected = torch.tensor([[0.4 * (t + 1) > 3.5 for t in range(60)], [0.4 * (t + 1) > 1.5 for t in range(60)]])
     assert (found[expected] > 0.99).all() and (found[~expected] == 0).all()
 
 
