@@ -34,10 +34,10 @@ run: setup
 test: # builds the documentation too: tests/docs/test_site.py
 	@# Mypy and the emulator's compiler keep a core busy each.
 	$(MAKE) --jobs 2 setup lint type
-	@# Two processes of one thread each: the tests' tensors are small, and threads that wait for each other are slower than
-	@# none. The tests of a file stay together, for they share what is slow to make; in their order, or files of one long
-	@# test would come last and keep one process waiting.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@# Processes of one thread each: the tests' tensors are small, and threads that wait for each other are slower than
+	@# none. Three for two cores, because a test that starts Ray or other programs waits more than it computes. The tests of
+	@# a file stay together, for they share what is slow to make; tests/conftest.py says which file comes first.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .
