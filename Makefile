@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --no-compile
 OUT    ?= runs/quick
 ENV    ?= CarRacing-v3
 PRESET ?= quick
@@ -11,31 +12,38 @@ PRESET ?= quick
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	@# Super Mario Bros has no wheel for Python 3.11 and 3.12: without a C++ compiler its tests are skipped.
-	$(BIN)/python -m pip install --quiet --editable '.[mario]' || echo "frmdn: gym-super-mario-bros could not be built (it needs g++); its tests are skipped."
-	@# The same emulator compiled as one program is 1.6 times as fast; where that fails the package's own build plays.
-	$(BIN)/frmdn emulator || true
+	@# Bytecode is left to whoever imports a module first: of torch and Ray most is never imported, and compiling it all
+	@# took longer than anything else here. Super Mario Bros has no wheel for Python 3.11 and 3.12: without a C++ compiler
+	@# the rest is installed without it, and its tests are skipped.
+	$(PIP) --editable '.[dev,mario]' || { $(PIP) --editable '.[dev]' && \
+	  echo "frmdn: gym-super-mario-bros could not be built (it needs g++); its tests are skipped."; }
 	@# Hershey-Fonts installs its own tests under the name `tests`, where workers would find them in place of ours.
 	@rm -rf $(VENV)/lib/python3*/site-packages/tests
 	touch $@
 
-setup: $(VENV)/.ready
+$(VENV)/.emulator: $(VENV)/.ready
+	@# The same emulator compiled as one program is 1.6 times as fast; where that fails the package's own build plays.
+	$(BIN)/frmdn emulator || true
+	touch $@
+
+setup: $(VENV)/.ready $(VENV)/.emulator
 
 run: setup
 	$(BIN)/frmdn run --env $(ENV) --preset $(PRESET) --out $(OUT)
 
-test: lint type # builds the documentation too: tests/docs/test_site.py
-	@# Two processes of one thread each: the tests' tensors are small, and threads that wait for each other are slower than
-	@# none. The tests of a file stay together, for they share what is slow to make; in their order, or files of one long
-	@# test would come last and keep one process waiting.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: # builds the documentation too: tests/docs/test_site.py
+	@# Mypy and the emulator's compiler keep a core busy each.
+	$(MAKE) --jobs 2 setup lint type
+	@# Processes of one thread each: the tests' tensors are small, and threads that wait for each other are slower than
+	@# none. Three for two cores, because a test that starts Ray or other programs waits more than it computes. The tests of
+	@# a file stay together, for they share what is slow to make; tests/conftest.py says which file comes first.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-lint: setup
+lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-type: setup
+type: $(VENV)/.ready
 	@# The folders bear one name only once they are installed: links show mypy the package as it will be.
 	@rm -rf build/types && mkdir -p build/types/frmdn
 	@ln -s $(CURDIR)/frmdn/*.py $(addprefix $(CURDIR)/,agent envs rollouts controller pipeline benchmarks) build/types/frmdn/

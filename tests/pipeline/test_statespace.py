@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,19 @@ def run(capsys: pytest.CaptureFixture[str], out: Path, *more: str, settings: lis
     return result
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("statespace") / "run"
+    assert main(words(folder)) == 0
+    return folder
+
+
+@pytest.fixture
+def finished(template: Path, tmp_path: Path) -> Path:
+    """The folder of a finished small study of one seed: each test gets a copy, with its times."""
+    return Path(shutil.copytree(template, tmp_path / "run"))
+
+
 @pytest.mark.parametrize("variant", ["dvbf", "gaussian", "iaf-step", "iaf-trajectory"])
 def test_it_prints_the_figures_and_draws(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = run(capsys, tmp_path, "--variant", variant)
@@ -54,13 +68,13 @@ def test_it_prints_the_figures_and_draws(variant: str, tmp_path: Path, capsys: p
         assert (tmp_path / name).stat().st_size > 1000
 
 
-def test_a_second_seed_leaves_the_first_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = run(capsys, tmp_path)
-    weights = (tmp_path / "seed-0" / "model.safetensors").stat().st_mtime_ns
-    both = run(capsys, tmp_path, "--seeds", "2")
+def test_a_second_seed_leaves_the_first_alone(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = read_json(finished / "result.json")
+    weights = (finished / "seed-0" / "model.safetensors").stat().st_mtime_ns
+    both = run(capsys, finished, "--seeds", "2")
     assert both["generation_mae"][0] == first["generation_mae"][0] and len(both["bound"]) == 2
     assert both["generation_mae"][1] != both["generation_mae"][0]
-    assert (tmp_path / "seed-0" / "model.safetensors").stat().st_mtime_ns == weights
+    assert (finished / "seed-0" / "model.safetensors").stat().st_mtime_ns == weights
 
 
 def test_killed_within_a_seed_it_goes_on_to_the_same_weights(
@@ -162,20 +176,18 @@ def test_mistakes_are_one_line_and_exit_2(
     assert not (tmp_path / "x").exists()
 
 
-def test_other_settings_need_another_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(capsys, tmp_path)
-    assert main(words(tmp_path, "--variant", "gaussian")) == 2
+def test_other_settings_need_another_folder(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(finished, "--variant", "gaussian")) == 2
     assert 'variant: "dvbf" there, "gaussian" asked for' in capsys.readouterr().err
 
 
 def test_a_folder_of_another_version_is_refused_with_a_remedy(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(capsys, tmp_path)
-    stored = read_json(tmp_path / "config.json")
+    stored = read_json(finished / "config.json")
     assert stored.pop("format") == FORMAT
-    write_json(tmp_path / "config.json", stored)
-    assert main(words(tmp_path)) == 2
+    write_json(finished / "config.json", stored)
+    assert main(words(finished)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "its format is no number" in line and "make it anew with frmdn statespace --out NEW" in line
 

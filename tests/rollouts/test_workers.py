@@ -291,7 +291,9 @@ def test_a_cluster_that_refuses_is_told_in_one_line(mode, pieces):
         try:
             address = head.stdout.readline().strip()
             program = f"from frmdn.rollouts.workers import RayPool; RayPool(lambda: None, 1, {address!r})"
-            words, env = [sys.executable, "-c", program], os.environ | {"RAY_AUTH_MODE": mode}
+            # Ray asks a head that refuses it twenty times, a second apart: three say the same.
+            env = os.environ | {"RAY_AUTH_MODE": mode, "RAY_NUM_REDIS_GET_RETRIES": "3"}
+            words = [sys.executable, "-c", program]
             done = subprocess.run(words, env=env, capture_output=True, text=True)
         finally:
             head.stdin.close()

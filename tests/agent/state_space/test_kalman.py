@@ -17,7 +17,7 @@ from frmdn.agent.training import FitConfig, fit
 
 D, A, T = 2, 1, 5
 CLOSE = 0.2  # nats per trajectory of 6 observations
-STEPS, DRAWS = 1500, 500  # of training; of every held-out trajectory
+STEPS, DRAWS = 700, 300  # of training; of every held-out trajectory
 F64 = torch.float64
 
 

@@ -217,11 +217,14 @@ def test_a_wrong_token_a_missing_token_and_no_network_end_in_one_line(
     assert "push needs a token of the hub: log in with hf auth login" in failure(capsys, "push", file, "me/counting")
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     nowhere = "http://127.0.0.1:9"
+    waits: list[float] = []  # the hub's own client tries again five times, ever later: 23 s in which nothing happens
+    monkeypatch.setattr("time.sleep", waits.append)
     monkeypatch.setenv("HF_ENDPOINT", nowhere)
     monkeypatch.setattr(constants, "ENDPOINT", nowhere)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere + "/{repo_id}/resolve/{revision}/{filename}")
     for words in (["push", file, "me/counting"], ["pull", "me/counting", "--out", tmp_path / "x.safetensors"]):
         assert f"the hub at {nowhere} cannot be reached (" in failure(capsys, *words)
+    assert sum(waits) > 1
     assert not hub.files and not (tmp_path / "x.safetensors").exists()
 
 
