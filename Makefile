@@ -6,7 +6,7 @@ OUT    ?= runs/quick
 ENV    ?= CarRacing-v3
 PRESET ?= quick
 
-.PHONY: run test setup format lint type docs notebook clean
+.PHONY: run test test-cluster setup format lint type docs notebook clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,9 @@ test: lint type # builds the documentation too: tests/docs/test_site.py
 	@# none. The tests of a file stay together, for they share what is slow to make; in their order, or files of one long
 	@# test would come last and keep one process waiting.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-cluster: setup # three machines of network namespaces with a Ray node in each; needs root
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
 
 lint: setup
 	$(BIN)/ruff check .
