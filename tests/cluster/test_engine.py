@@ -52,7 +52,7 @@ def test_a_collection_goes_on_when_a_machine_is_cut_off(machines, copy, tools):
 
 
 def test_an_evaluation_goes_on_when_a_node_ends_and_comes_back(machines, copy, tools):
-    more = ["--episodes", 60]
+    more = ["--replace", *words(["evaluate.episodes=60", "evaluate.max_steps=100"])]
     plain, spread = copy("plain"), copy("spread")
     program = machines.frmdn("evaluate", "--run", spread, *more)
     tools["until"](lambda: len(machines.processes(2, "ray::Host.advance")) == 2, program)
