@@ -7,7 +7,7 @@ OUT    ?= runs/quick
 ENV    ?= CarRacing-v3
 PRESET ?= quick
 
-.PHONY: run test setup format lint type docs notebook clean
+.PHONY: run test test-cluster setup format lint type docs notebook clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,9 @@ test: # builds the documentation too: tests/docs/test_site.py
 	@# none. Three for two cores, because a test that starts Ray or other programs waits more than it computes. The tests of
 	@# a file stay together, for they share what is slow to make; tests/conftest.py says which file comes first.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test-cluster: setup # three machines of network namespaces with a Ray node in each; needs root
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 import traceback
@@ -61,6 +62,35 @@ def noted(progress: Progress) -> Iterator[None]:
             except OSError:  # the disk that failed the stage fails the log too
                 pass
         raise
+
+
+@contextmanager
+def told(progress: Progress) -> Iterator[None]:
+    """What the workers' pools say inside, e.g. that a worker died and is replaced, is a line here and in the log."""
+    logger = logging.getLogger("frmdn.workers")
+    if any(isinstance(each, _Teller) for each in logger.handlers):  # a round's stage is a stage in a stage
+        yield
+        return
+    handler = _Teller(progress)
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
+class _Teller(logging.Handler):
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.progress.line(record.getMessage())
+        except OSError:  # a full disk: the stage itself will meet it
+            self.handleError(record)
 
 
 class Task:

@@ -112,7 +112,7 @@ def test_the_mind_is_pure() -> None:
 
 def test_ray_enters_by_one_door() -> None:
     users = {str(path.relative_to(ROOT)) for path in SOURCES if "ray" in tops(path)}
-    assert users == {"rollouts/workers.py"}
+    assert users == {"rollouts/workers/connection.py"}
 
 
 def test_there_is_no_lumber_room() -> None:

@@ -10,7 +10,7 @@ import torch
 from frmdn.agent.device import device_name
 
 from ..machine import threads
-from ..progress import Task, duration, noted
+from ..progress import Task, duration, noted, told
 from ..session import Result, Session, Work
 from .collect import run_collect
 from .encode import run_encode
@@ -58,7 +58,7 @@ def run_stage(session: Session, name: str) -> None:
     workspace = session.workspace
     clock = workspace.begin(name)
     torch.set_num_threads(threads())  # of the machine and not of `workers`: they change the last digits
-    with _task(session, name) as task, noted(session.progress):
+    with _task(session, name) as task, noted(session.progress), told(session.progress):
 
         def report(done: int, total: int, note: str) -> None:
             clock.tick(done, total)

@@ -44,16 +44,19 @@ def searched(session: Session, agent: Agent, make: Callable[[], Runner], dreams:
     seeds = episode_seeds(config.seed, "validate", config.search.validate_episodes)
     with ExitStack() as pools:
 
-        def opened(recipe: Callable[[], Runner]) -> RealFitness:
-            return RealFitness(pools.enter_context(open_pool(recipe, machine.workers, machine.address)))
+        def opened(recipe: Callable[[], Runner], beside: RealFitness | None = None) -> RealFitness:
+            other = None if beside is None else beside.pool
+            return RealFitness(pools.enter_context(open_pool(recipe, machine.workers, machine.address, beside=other)))
 
         if not dreams:
             yield Searched(opened(make), None, lengths(config.search, session.spec), seeds)
             return
         limit = min(config.search.max_steps or session.spec.max_steps, session.spec.max_steps)
+        # The same workers dream and check in reality, never at once: no processor is reserved twice.
         reality = opened(make) if config.search.validate_every else None
         dreamt = partial(config.search.steps_at, limit=config.dream.length(limit))
-        yield Searched(_dreaming(session, agent, limit, opened), Rehearsal(reality), dreamt, seeds)
+        dreaming = _dreaming(session, agent, limit, partial(opened, beside=reality))
+        yield Searched(dreaming, Rehearsal(reality), dreamt, seeds)
 
 
 def lengths(search: SearchConfig, spec: EnvSpec) -> Callable[[int], int] | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
 import pytest
 
-from frmdn.pipeline.progress import Progress, duration
+from frmdn.pipeline.progress import Progress, duration, told
 
 
 class Terminal(io.StringIO):
@@ -60,3 +61,15 @@ def test_a_terminal_gets_a_bar() -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_what_the_workers_pools_say_is_a_line_once_and_only_inside(tmp_path: Path) -> None:
+    stream, say = io.StringIO(), logging.getLogger("frmdn.workers")
+    progress = Progress(tmp_path / "log.txt", stream)
+    with told(progress):
+        with told(progress):  # a round's stage is a stage in a stage
+            say.warning("worker 3 died")
+        say.warning("worker 3 joins")
+    handlers = list(say.handlers)
+    assert stream.getvalue().splitlines() == ["worker 3 died", "worker 3 joins"] and not handlers and say.propagate
+    assert "worker 3 died" in (tmp_path / "log.txt").read_text()

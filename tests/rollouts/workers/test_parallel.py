@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,18 @@ import torch
 from frmdn.envs.errors import MissingExtra
 from frmdn.envs.vector import make_slots
 from frmdn.envs.worlds.counting import Failure, counting_spec
-from frmdn.rollouts.connection import options
-from frmdn.rollouts.host import check_code, host_class
 from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import BrownianPolicy, RandomPolicy
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import RayPool, SerialPool, WorkerError, open_pool
+from frmdn.rollouts.workers import crew as crew_module
+from frmdn.rollouts.workers.connection import options
+from frmdn.rollouts.workers.host import check_code, host_class
 
 SLOTS = 3
 
 
-def maker(failure=None, poison=None):
+def maker(failure=None, poison=None, pause=0.0):
     """A factory of runners with episodes of 3 to 13 steps; it pickles by value, so no worker must import this file."""
     spec = counting_spec(20, failure=failure, frame_size=16)
 
@@ -40,8 +41,11 @@ def maker(failure=None, poison=None):
             return self.inner.start(slot, seed)
 
         def step(self, slots, actions):
+            import time
+
             out = self.inner.step(slots, actions)
             self.left[slots] -= 1
+            time.sleep(pause)
             out.truncated[self.left[slots] == 0] = True
             return out
 
@@ -143,14 +147,6 @@ def test_the_number_of_workers_changes_nothing(pool, workers):
 
 
 @pytest.mark.ray
-def test_few_jobs_are_spread_over_the_workers(pool):
-    assert list(pool.run([])) == []
-    for n, sizes in ((1, [1, 0]), (2, [1, 1]), (5, [3, 2]), (40, [3, 3])):
-        queue = deque(jobs(n))
-        assert [len(share) for share in pool._shares(queue)] == sizes and len(queue) == n - sum(sizes)
-
-
-@pytest.mark.ray
 def test_a_run_left_early_does_not_leak_into_the_next(pool):
     run = pool.run(jobs(40))
     next(run)
@@ -218,22 +214,90 @@ def test_a_policy_without_numbers_fails_the_run():
 
 
 @pytest.mark.ray
-def test_a_worker_that_is_killed_fails_the_run():
-    dying = RayPool(maker(failure=Failure("kill", step=3, seed=105)), 1)
-    start = time.monotonic()
-    with pytest.raises(WorkerError, match=r"(?s)worker 0 .*105.* died.*run the same command again"):
-        list(dying.run(jobs(12)))
-    assert time.monotonic() - start < 10
+def test_a_worker_that_is_killed_is_replaced_and_nothing_changes(caplog):
+    """Each of two workers once: their jobs are played again, by the other and by the new ones."""
+    expected = by_index(SerialPool(maker(pause=0.02)).run(jobs(60)))
+    with RayPool(maker(pause=0.02), 2) as pool:
+        run = pool.run(jobs(60))
+        outcomes = [next(run)]
+        first = pool.crew.members
+        pids = {member.pid for member in first}
+        os.kill(first[0].pid, signal.SIGKILL)
+        outcomes += [next(run) for _ in range(20)]
+        os.kill(first[1].pid, signal.SIGKILL)
+        outcomes += run
+        assert by_index(outcomes) == expected
+        assert by_index(pool.run(jobs(60))) == expected  # all are there again
+        assert not pids & {member.pid for member in pool.crew.members} and len(pool.crew.ready(0)) == 2
+    assert sum("died" in message and "played again" in message for message in caplog.messages) == 2
 
 
 @pytest.mark.ray
-def test_a_silent_worker_fails_the_run():
-    with RayPool(maker(failure=Failure("sleep", step=3, seed=102, seconds=60)), 1) as stuck:
-        stuck.silence = 2.0
+@pytest.mark.slow
+def test_a_job_that_kills_three_workers_ends_the_run():
+    pool = RayPool(maker(failure=Failure("kill", step=3, seed=105)), 2)
+    with pytest.raises(
+        WorkerError, match=r"job 5 \(seed 105\) has killed 3 workers.*died.*run the same command again"
+    ) as caught:
+        list(pool.run(jobs(12)))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="closed"):
+        list(pool.run(jobs(1)))
+
+
+@pytest.mark.ray
+def test_a_worker_that_dies_while_it_starts_three_times_ends_the_opening():
+    def make():
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(WorkerError, match=r"3 workers in a row did not start.*died"):
+        RayPool(make, 1)
+
+
+@pytest.mark.ray
+def test_a_silent_worker_is_replaced_and_found_guilty_in_the_end():
+    stuck = RayPool(maker(failure=Failure("sleep", step=3, seed=102, seconds=60)), 1, silence=2.0)
+    with pytest.raises(WorkerError, match=r"job 2 \(seed 102\) has killed 3 workers.*silent for [2-9] s"):
+        list(stuck.run(jobs(3)))
+
+
+@pytest.mark.ray
+def test_a_stopped_worker_is_told_from_slow_work(monkeypatch):
+    """A process that gets no more time shows no sign of life; one that sleeps in a step does, and is left to it."""
+    monkeypatch.setattr(crew_module, "QUIET", 1.0)
+    monkeypatch.setattr(crew_module, "DEAF", 12.0)
+    slow = Failure("sleep", step=3, seed=102, seconds=20)
+    with RayPool(maker(failure=slow), 1) as pool:
+        assert len(list(pool.run(jobs(4)))) == 4
+        (sleeper,) = pool.crew.members
+        run = pool.run(jobs(40)[3:])
+        next(run)
+        os.kill(sleeper.pid, signal.SIGSTOP)
         start = time.monotonic()
-        with pytest.raises(WorkerError, match=r"worker 0 .*102.* silent for 2 s"):
-            list(stuck.run(jobs(12)))
-        assert time.monotonic() - start < 10
+        assert len(list(run)) == 36 and time.monotonic() - start < 100
+        assert sleeper not in pool.crew.members and not os.path.exists(f"/proc/{sleeper.pid}")
+
+
+@pytest.mark.ray
+def test_a_second_pool_plays_on_the_same_workers(pool):
+    """A search in dreams checks in reality: no processor is reserved twice."""
+    with SerialPool(maker()) as serial, open_pool(maker(poison=9), 2, beside=pool) as other:
+        expected = by_index(serial.run(jobs(8)))
+        assert by_index(other.run(jobs(8))) == expected and by_index(pool.run(jobs(8))) == expected
+        assert other.slots == pool.slots and other.crew is pool.crew
+        run = other.run(jobs(8))
+        next(run)
+        with pytest.raises(ValueError, match="playing already"):
+            next(pool.run(jobs(1)))
+        run.close()
+        os.kill(pool.crew.members[0].pid, signal.SIGKILL)
+        assert by_index(other.run(jobs(8))) == expected  # the new worker has both runners
+    assert by_index(pool.run(jobs(8))) == expected
+    with SerialPool(maker()) as serial, pytest.raises(AttributeError):
+        open_pool(maker(), 0, beside=serial).crew  # noqa: B018
 
 
 @pytest.mark.ray
