@@ -97,7 +97,7 @@ def store(
     workspace: Workspace, source: Source, recording: Recording, cropped: EnvSpec | None, progress: Progress
 ) -> dict[str, Any]:
     """Store what is missing; the stage's done.json."""
-    journal = History(workspace.folder("collect") / JOURNAL, "index")
+    journal = History(workspace.folder("collect") / JOURNAL, "index", chained=True)
     status = workspace.status()[0]
     if status.state == "done" and _complete(source, journal):
         done = workspace.done("collect") or {}
