@@ -26,7 +26,7 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
 
     The imports of the configuration cost seconds, so they wait until the command line really changes something.
     """
-    exists = workspace.config_path.exists()
+    exists = workspace.exists
     words = assignments(options)
     if options.command != "run":
         return _override(workspace.read_config(), words)
@@ -64,6 +64,9 @@ def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
 
 def settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, progress: Progress) -> None:
     """Store the configuration, or make sure that it is the stored one or may replace it."""
+    if workspace.exists and not workspace.config_path.exists():
+        workspace.write_config(workspace.read_config())
+        progress.line(f"{workspace.config_path} was lost, and is made again from what the stages remember")
     hint = ", or add --replace to take the new settings and redo only what depends on them"
     different = settings.settle(
         workspace.config_path,
