@@ -37,10 +37,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def append_text(path: Path, text: str, lasting: bool = True) -> None:
     """Append all of a text or nothing of it, through no link; `lasting`: also through a power cut."""
+    append_bytes(path, text.encode("utf-8", "replace"), lasting)
+
+
+def append_bytes(path: Path, data: bytes, lasting: bool = True) -> None:
+    """Append all of it or nothing, see `append_text`."""
     with named(path), open(path, "ab", opener=_unlinked) as file:
         size = file.seek(0, os.SEEK_END)
         try:
-            file.write(text.encode("utf-8", "replace"))
+            file.write(data)
             file.flush()
             if lasting:
                 os.fsync(file.fileno())

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from .disk import remove
 from .files import STAGING, read_record, write_json
 from .lock import NAME, locked, owner
+from .metrics.line import now
 from .settings import read_settings, write_settings
 from .stages.table import BY_NAME, Stage, check, fingerprints, root_and_size, table
 
@@ -26,7 +26,7 @@ REMEMBERED = "settings.json"  # in the folder of a stage: the whole configuratio
 AGAIN = "delete it and run the same command again: nothing is made anew for that"
 OUTSIDE = {  # what a stage writes beside its own folder
     "evaluate": ("evaluation.json",),
-    "report": ("report.html", "agent.webm", "agent.gif", "tensorboard"),
+    "report": ("report.html", "agent.webm", "agent.gif"),
 }
 
 
@@ -213,7 +213,9 @@ class Workspace:
         """
         begun = _optional(self.folder(name) / "begun.json", BEGUN)
         done = None if begun else self.done(name)
-        return begun or (done and {key: done[key] for key in BEGUN if key != "total"} | {"total": done["units"]})
+        return begun or (
+            done and {key: done[key] for key in (*BEGUN, "begun") if key in done} | {"total": done["units"]}
+        )
 
     def begin(self, name: str) -> StageClock:
         """Start or resume a stage: what belongs to other settings or to other inputs is removed first."""
@@ -222,7 +224,7 @@ class Workspace:
         fits = record is not None and (record["inputs"], record["root"]) == (inputs, root) and record["size"] <= size
         if record is None or not fits:
             self.clear(name)
-            record = {"inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
+            record = {"inputs": inputs, "seconds": 0.0, "units": 0, "total": 0, "begun": now()}
         else:
             self._reopen(name, record, size)
         record |= {"fingerprint": fingerprints(config)[name], "root": root, "size": size}
@@ -271,6 +273,11 @@ class StageClock:
         self._write()
 
     @property
+    def begun(self) -> str:
+        """When the stage was begun with these settings and inputs, in UTC; "" where its record does not say."""
+        return str(self.record.get("begun", ""))
+
+    @property
     def seconds(self) -> float:
         """Working time of the stage in seconds, over all resumes."""
         return self._before + time.monotonic() - self._start
@@ -284,9 +291,10 @@ class StageClock:
         """Mark the stage as done; `result` is one line for people, `device` names what computed."""
         self.record |= {"units": units, "total": units}
         # In both files: a stage that lost done.json is done again at the time by which those behind it know it.
-        self.record.setdefault("finished", datetime.now(UTC).isoformat(timespec="milliseconds"))
+        self.record.setdefault("finished", now())
         seconds = round(self.seconds, 2)
-        kept = {key: self.record[key] for key in ("fingerprint", "inputs", "root", "size", "finished", "units")}
+        keys = ("fingerprint", "inputs", "root", "size", "begun", "finished", "units")
+        kept = {key: self.record[key] for key in keys if key in self.record}
         self._write()
         write_json(self.folder / "done.json", {**kept, "seconds": seconds, "result": result, "device": device})
 

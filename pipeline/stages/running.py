@@ -10,6 +10,9 @@ import torch
 from frmdn.agent.device import device_name
 
 from ..machine import threads
+from ..metrics.journal import NAME, Journal
+from ..metrics.series import Metrics
+from ..metrics.tensorboard import TensorBoard
 from ..progress import Task, duration, noted
 from ..session import Result, Session, Work
 from .collect import run_collect
@@ -64,9 +67,16 @@ def run_stage(session: Session, name: str) -> None:
             clock.tick(done, total)
             task.update(done, total, note)
 
-        result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
+        work = Work(workspace.folder(name), clock, report, _metrics(session, name, clock.begun))
+        result = STAGE_FUNCTIONS[name](session, work)
     clock.finish(result.units, result.text, device_name(session.machine.device))
     session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
+
+
+def _metrics(session: Session, name: str, begun: str) -> Metrics:
+    """Where the lines of a stage go: into the files of its run folder."""
+    root = session.workspace.root
+    return Metrics(name, begun, Journal(root / NAME), (TensorBoard(root / "tensorboard"),), session.progress.line)
 
 
 @contextmanager
