@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 
@@ -24,6 +25,7 @@ from .run import Runner, run_episodes
 BEAT = 5.0  # seconds after which a worker reports even if no episode ended: proof that it lives
 MISTAKES = (ValueError, FileNotFoundError, MissingExtra)  # the user's, where a runner is made
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Ray paints its tracebacks
+_pools: WeakSet[RayPool] = WeakSet()  # those of this process
 _local_ray = False  # whether the Ray that runs is one that a pool of this process started
 
 
@@ -145,6 +147,7 @@ class RayPool:
             self.close()
             raise
         self.slots = sum(member.slots for member in self._members)
+        _pools.add(self)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         if not self._members:
@@ -248,6 +251,11 @@ class RayPool:
             if member.call:
                 member.actor.clear.remote()
                 member.call, member.jobs = None, []
+
+
+def crew() -> list[tuple[str, int]]:
+    """Host and process id of every worker of the pools that are open in this process."""
+    return sorted((member.host, member.pid) for pool in _pools for member in pool._members)
 
 
 def _connect(address: str | None) -> Any:

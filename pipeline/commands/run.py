@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     check_device(options)
     config = requested(options, workspace)
     with workspace.lock():
-        progress = Progress(workspace.root / "log.txt")
+        progress = _progress(workspace)
         settle(workspace, config, options.replace, progress)
         statuses = workspace.status()
         if all(status.state == "done" for status in statuses):
@@ -81,6 +82,16 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_overview(workspace))
     return 0
+
+
+def _progress(workspace: Workspace) -> Progress:
+    """One live table of all stages on a terminal, plain lines elsewhere."""
+    log = workspace.root / "log.txt"
+    if not sys.stderr.isatty():
+        return Progress(log)
+    from ..watch.board import Board
+
+    return Board(workspace, log)
 
 
 def _summary(workspace: Workspace, progress: Progress) -> None:

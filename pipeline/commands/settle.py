@@ -94,14 +94,22 @@ def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[
 
 
 def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str], progress: Progress) -> None:
-    from ..stages.running import run_stages
+    """Run these stages, and say so to whoever watches the folder."""
+    from frmdn.rollouts.workers import crew
 
-    session = open_folder(options, workspace, progress)
-    if session.config.recording is not None:
-        check_imported(workspace)
-    if session.spec.hint and not set(names).isdisjoint(PLAYING):
-        progress.line(session.spec.hint)
-    run_stages(session, names)
+    from ..stages.running import run_stages
+    from ..watch.beacon import Beacon
+
+    beacon = Beacon(workspace.root, crew)
+    progress.watcher = beacon.moved
+    with beacon.working():
+        session = open_folder(options, workspace, progress)
+        if session.config.recording is not None:
+            check_imported(workspace)
+        with progress.live(crew):
+            if session.spec.hint and not set(names).isdisjoint(PLAYING):
+                progress.line(session.spec.hint)
+            run_stages(session, names)
 
 
 def check_imported(workspace: Workspace) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -13,7 +12,7 @@ from ..machine import threads
 from ..metrics.journal import NAME, Journal
 from ..metrics.series import Metrics
 from ..metrics.tensorboard import TensorBoard
-from ..progress import Task, duration, noted
+from ..progress import duration, noted
 from ..session import Result, Session, Work
 from .collect import run_collect
 from .encode import run_encode
@@ -61,7 +60,8 @@ def run_stage(session: Session, name: str) -> None:
     workspace = session.workspace
     clock = workspace.begin(name)
     torch.set_num_threads(threads())  # of the machine and not of `workers`: they change the last digits
-    with _task(session, name) as task, noted(session.progress):
+    shown = name != "rounds"  # its rounds show those of their own stages
+    with noted(session.progress), session.progress.task(name, workspace.table[name].unit, shown) as task:
 
         def report(done: int, total: int, note: str) -> None:
             clock.tick(done, total)
@@ -77,16 +77,6 @@ def _metrics(session: Session, name: str, begun: str) -> Metrics:
     """Where the lines of a stage go: into the files of its run folder."""
     root = session.workspace.root
     return Metrics(name, begun, Journal(root / NAME), (TensorBoard(root / "tensorboard"),), session.progress.line)
-
-
-@contextmanager
-def _task(session: Session, name: str) -> Iterator[Task]:
-    """The bar of a stage; rounds have those of their own stages, and two bars would fight for one terminal."""
-    if name == "rounds":
-        yield Task(session.progress, name, "rounds")
-        return
-    with session.progress.task(name, session.workspace.table[name].unit) as task:
-        yield task
 
 
 def _result(session: Session, name: str) -> str:
