@@ -31,6 +31,7 @@ from frmdn.rollouts.recordings.storing import check_recorded
 from .config import RunConfig, from_json
 from .files import read_history, read_record
 from .metrics.series import Metrics
+from .metrics.tracker import Tracker
 from .progress import Progress
 from .weights import Model, load_model, load_state, load_theta
 from .workspace import StageClock, Workspace, nothing_to_play
@@ -69,6 +70,7 @@ class Session:
     config: RunConfig
     machine: Machine
     progress: Progress
+    trackers: tuple[Tracker, ...] = ()  # that people asked for, of the whole run
 
     @cached_property
     def spec(self) -> EnvSpec:

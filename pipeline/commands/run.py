@@ -11,7 +11,7 @@ from typing import Any
 from ..files import read_json
 from ..progress import Progress, duration
 from ..workspace import StageStatus, Workspace, nothing_to_play
-from .options import add_command, add_machine, add_search, add_settings, print_json, whole
+from .options import add_command, add_log, add_machine, add_search, add_settings, print_json, whole
 from .settle import check_device, requested, run_named, settle
 
 RUN_EPILOG = """presets:
@@ -60,6 +60,7 @@ def add_run(commands: Any) -> None:
     command.add_argument("--baselines", action="store_const", const="true", dest="evaluate.baselines", help=rivals)
     add_settings(command)
     add_machine(command)
+    add_log(command)
 
 
 def run(options: argparse.Namespace) -> int:

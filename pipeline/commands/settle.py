@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
@@ -106,10 +108,24 @@ def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str
         session = open_folder(options, workspace, progress)
         if session.config.recording is not None:
             check_imported(workspace)
-        with progress.live(crew):
+        with tracked(session, options.log) as session, progress.live(crew):
             if session.spec.hint and not set(names).isdisjoint(PLAYING):
                 progress.line(session.spec.hint)
             run_stages(session, names)
+
+
+@contextmanager
+def tracked(session: Session, names: Sequence[str]) -> Iterator[Session]:
+    """The session with the trackers that `--log` names, for as long as it works."""
+    from ..metrics.tracker import Tracker, open_client
+
+    folder, config, tell = session.workspace.root, session.workspace.read_config(), session.progress.line
+    with ExitStack() as open_ones:
+        trackers = []
+        for name in dict.fromkeys(names):
+            trackers.append(Tracker(open_client(name), folder, config, tell))
+            open_ones.callback(trackers[-1].close)
+        yield replace(session, trackers=tuple(trackers))
 
 
 def check_imported(workspace: Workspace) -> None:

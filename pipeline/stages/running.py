@@ -10,8 +10,10 @@ from frmdn.agent.device import device_name
 
 from ..machine import threads
 from ..metrics.journal import NAME, Journal
+from ..metrics.line import Sink
 from ..metrics.series import Metrics
 from ..metrics.tensorboard import TensorBoard
+from ..metrics.tracker import Under
 from ..progress import duration, noted
 from ..session import Result, Session, Work
 from .collect import run_collect
@@ -74,9 +76,11 @@ def run_stage(session: Session, name: str) -> None:
 
 
 def _metrics(session: Session, name: str, begun: str) -> Metrics:
-    """Where the lines of a stage go: into the files of its run folder."""
-    root = session.workspace.root
-    return Metrics(name, begun, Journal(root / NAME), (TensorBoard(root / "tensorboard"),), session.progress.line)
+    """Where the lines of a stage go: into the files of its run folder, and to the trackers of the run."""
+    root, number = session.workspace.root, session.config.rounds.number
+    sinks: list[Sink] = [TensorBoard(root / "tensorboard")]
+    sinks += [Under(tracker, root.name if number > 1 else "") for tracker in session.trackers]
+    return Metrics(name, begun, Journal(root / NAME), tuple(sinks), session.progress.line)
 
 
 def _result(session: Session, name: str) -> str:
