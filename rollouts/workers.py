@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from weakref import WeakSet
 
 import torch
 
@@ -25,7 +24,7 @@ from .run import Runner, run_episodes
 BEAT = 5.0  # seconds after which a worker reports even if no episode ended: proof that it lives
 MISTAKES = (ValueError, FileNotFoundError, MissingExtra)  # the user's, where a runner is made
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Ray paints its tracebacks
-_pools: WeakSet[RayPool] = WeakSet()  # those of this process
+_pools: list[RayPool] = []  # that are open in this process
 _local_ray = False  # whether the Ray that runs is one that a pool of this process started
 
 
@@ -147,7 +146,7 @@ class RayPool:
             self.close()
             raise
         self.slots = sum(member.slots for member in self._members)
-        _pools.add(self)
+        _pools.append(self)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         if not self._members:
@@ -171,6 +170,8 @@ class RayPool:
             for member in self._members:
                 self._ray.kill(member.actor)
         self._members = []
+        if self in _pools:
+            _pools.remove(self)
 
     def __enter__(self) -> RayPool:
         return self
@@ -255,7 +256,8 @@ class RayPool:
 
 def crew() -> list[tuple[str, int]]:
     """Host and process id of every worker of the pools that are open in this process."""
-    return sorted((member.host, member.pid) for pool in _pools for member in pool._members)
+    pools = tuple(_pools)  # at once: another thread may ask while a pool opens
+    return sorted((member.host, member.pid) for pool in pools for member in pool._members)
 
 
 def _connect(address: str | None) -> Any:

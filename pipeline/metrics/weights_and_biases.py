@@ -41,8 +41,8 @@ class WandB:
             )
         except Exception as error:  # its errors have no common kind
             raise ValueError(
-                f"--log wandb: {first_line(error)}; call wandb login, or set WANDB_MODE=offline and send it later "
-                "with wandb sync"
+                f"--log wandb: {first_line(error).rstrip('.')}; call wandb login, or set WANDB_MODE=offline and send "
+                "it later with wandb sync"
             ) from None
         self._axes = set()
 

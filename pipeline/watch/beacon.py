@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,28 @@ TASK = {"name": str, "unit": str, "done": int, "total": int, "note": str}
 
 
 class Beacon:
-    """Writes `live.json` of a run folder: at once when something begins or ends, else at most every `EVERY` seconds.
+    """Writes `live.json` of a run folder: at once when something begins or ends, else at most every `EVERY` seconds,
+    and every `BEAT` seconds while a unit takes long: its workers come meanwhile, and silence is a sign.
 
     Args:
         folder: the run folder, whose lock is held.
         crew: the workers of the moment, (host, process id) each.
     """
 
-    EVERY = 2.0
+    EVERY, BEAT = 2.0, 10.0
 
     def __init__(self, folder: Path, crew: Callable[[], Sequence[tuple[str, int]]] = lambda: ()) -> None:
         self.path, self.crew, self.state = folder / NAME, crew, "working"
         self.error = (read_live(folder) or {}).get("error")
         self._tasks: Sequence[Task] = ()
         self._written = 0.0
+        self._ended, self._turn = threading.Event(), threading.Lock()
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """From the first word to how it ended: finished, failed (with the error), or interrupted."""
         self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
         try:
             yield
             self.state = "finished"
@@ -54,6 +58,7 @@ class Beacon:
             self.state = "interrupted"
             raise
         finally:
+            self._ended.set()
             self._last()
 
     def moved(self, tasks: Sequence[Task], at_once: bool) -> None:
@@ -63,6 +68,11 @@ class Beacon:
         if at_once or time.monotonic() - self._written >= self.EVERY:
             self._write()
 
+    def _beat(self) -> None:
+        while not self._ended.wait(self.BEAT):
+            with suppress(OSError):  # the disk that refuses this refuses the stage too, which tells it
+                self._write()
+
     def _last(self) -> None:
         try:
             self._write()
@@ -71,6 +81,10 @@ class Beacon:
                 raise
 
     def _write(self) -> None:
+        with self._turn:
+            self._put()
+
+    def _put(self) -> None:
         self._written = time.monotonic()
         own = {"pid": os.getpid(), "started": started(os.getpid()) or 0.0, "host": socket.gethostname()}
         tasks = [_plain(task) for task in self._tasks]

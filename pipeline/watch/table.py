@@ -9,19 +9,19 @@ from ..progress import duration, pace, plain
 from .overview import Crew, Overview, Row
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 WIDTH = 20  # of a bar
 QUIET = 30.0  # seconds without a word, after which it is said
 COLOURS = {"done": "green", "working": "bold", "stale": "yellow", "partial": "yellow"}
 ENDS = {
-    "working": "process {pid} is at work in this folder",
+    "working": "process {pid} is at work in this folder{ago}",
     "finished": "nobody is at work here; the last run finished",
     "failed": "nobody is at work here; the last run failed",
     "interrupted": "nobody is at work here; the last run was interrupted: the same command goes on",
-    "died": "the run died: process {pid} is gone without a word (killed, out of memory, or the machine went down); "
-    "the same command goes on",
-    "elsewhere": "process {pid} on {host} was at work here",
+    "died": "the run died: process {pid} is gone without a word (killed, out of memory, or the machine went down)"
+    "{ago}; the same command goes on",
+    "elsewhere": "process {pid} on {host} was at work here{ago}",
     "idle": "",
 }
 
@@ -40,10 +40,11 @@ def _parts(row: Row) -> list[str]:
 
 def footer(seen: Overview) -> list[str]:
     """Who is at work, memory and disk, and the last error."""
-    silent = seen.silent if seen.silent is not None and seen.state != "idle" else 0.0
+    silent = seen.silent or 0.0
     ago = f", last heard of {duration(silent)} ago" if silent > QUIET or seen.state == "elsewhere" else ""
     pid = seen.running if seen.running is not None else seen.crew.pid
-    told = [ENDS.get(seen.state, "").format(pid=pid, host=plain(seen.crew.host)) + ago, resources(seen.crew, seen.disk)]
+    told = [ENDS.get(seen.state, "").format(pid=pid, host=plain(seen.crew.host), ago=ago)]
+    told.append(resources(seen.crew, seen.disk))
     if seen.error:
         stage = f" in {seen.error['stage']}" if seen.error.get("stage") else ""
         told.append(f"last error{stage}, {seen.error['time'][:19]} UTC: {seen.error['text']}")
@@ -65,13 +66,14 @@ def size(count: int) -> str:
     return f"{count / 1e6:.0f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
-def table(rows: Iterable[Row], below: Sequence[str]) -> Table:
-    """The same for a terminal, with bars, by rich."""
+def table(rows: Iterable[Row], below: Sequence[str]) -> Group:
+    """The same for a terminal, with bars, by rich; `below` are lines under it."""
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=None, padding=(0, 1, 0, 0), show_header=False, caption="\n".join(below), caption_justify="left")
+    grid = Table(box=None, padding=(0, 1, 0, 0), show_header=False)
     for row in rows:
         style = COLOURS.get(row.state, "dim")
         working = row.state == "working"
@@ -80,4 +82,4 @@ def table(rows: Iterable[Row], below: Sequence[str]) -> Table:
         name = Text(f"  {row.name}" if row.inner else row.name, style=style)
         words = Text(plain(", ".join(_parts(row))), style="" if working else "dim", no_wrap=True, overflow="ellipsis")
         grid.add_row(name, Text(row.state, style=style), Text(spent, justify="right"), bar, words)
-    return grid
+    return Group(grid, *(Text(text, style="dim") for text in below))

@@ -79,6 +79,19 @@ def test_what_a_stage_is_busy_with_inside_stands_below_it(workspace: Workspace) 
         assert not any(row.inner for row in look(workspace).rows)
 
 
+def test_workers_that_come_while_a_unit_takes_long_are_told_of(workspace: Workspace) -> None:
+    crew: list[tuple[str, int]] = []
+    beacon = Beacon(workspace.root, lambda: crew)
+    beacon.BEAT = 0.05
+    with workspace.lock(), beacon.working():
+        crew.append(("far", 7))
+        deadline = time.monotonic() + 30
+        while (read_live(workspace.root) or {"workers": []})["workers"] != [["far", 7]]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert (read_live(workspace.root) or {})["state"] == "finished"
+
+
 def test_an_error_is_told_until_another_one_comes(workspace: Workspace) -> None:
     beacon, progress = working(workspace)
     with (
