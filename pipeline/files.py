@@ -37,10 +37,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def append_text(path: Path, text: str, lasting: bool = True) -> None:
     """Append all of a text or nothing of it, through no link; `lasting`: also through a power cut."""
+    append_bytes(path, text.encode("utf-8", "replace"), lasting)
+
+
+def append_bytes(path: Path, data: bytes, lasting: bool = True) -> None:
+    """Append all of it or nothing, see `append_text`."""
     with named(path), open(path, "ab", opener=_unlinked) as file:
         size = file.seek(0, os.SEEK_END)
         try:
-            file.write(text.encode("utf-8", "replace"))
+            file.write(data)
             file.flush()
             if lasting:
                 os.fsync(file.fileno())
@@ -106,10 +111,11 @@ class History:
         path: its folder is made where it does not exist.
         key: what numbers the lines.
         numbers: what else a line must have; with any named, all that it has must be numbers.
+        chained: each line stands on those before it, so that nothing behind a damaged one counts.
     """
 
-    def __init__(self, path: Path, key: str, numbers: Sequence[str] = ()) -> None:
-        self.path, self.key, self.numbers = path, key, numbers
+    def __init__(self, path: Path, key: str, numbers: Sequence[str] = (), chained: bool = False) -> None:
+        self.path, self.key, self.numbers, self.chained = path, key, numbers, chained
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, record: Mapping[str, Any]) -> None:
@@ -117,7 +123,22 @@ class History:
 
     def read(self) -> list[dict[str, Any]]:
         """All whole lines, see `read_history`."""
-        return read_history(self.path, (self.key, *self.numbers), all_numbers=bool(self.numbers))
+        lines, damaged = self._split()
+        return lines[: damaged[0] - 1] if self.chained and damaged else lines
+
+    def damage(self) -> str | None:
+        """The damaged lines in words, `history.jsonl: line 3 is damaged`; None where there is none.
+
+        A last line without its end is none: a kill cut it short, and it is written again.
+        """
+        damaged = self._split()[1]
+        if not damaged:
+            return None
+        numbers = ", ".join(map(str, damaged[:5])) + (", …" if len(damaged) > 5 else "")
+        return f"{self.path}: line{'s' if len(damaged) > 1 else ''} {numbers} {'are' if damaged[1:] else 'is'} damaged"
+
+    def _split(self) -> tuple[list[dict[str, Any]], list[int]]:
+        return _split(self.path, (self.key, *self.numbers), bool(self.numbers))
 
     def cut(self, last: int) -> list[dict[str, Any]]:
         """Keep the lines whose key is at most `last`, and return them."""
@@ -133,19 +154,30 @@ class History:
 def read_history(path: Path, numbers: Sequence[str] = (), all_numbers: bool = False) -> list[dict[str, Any]]:
     """The lines of a history file; empty where there is no file.
 
-    It ends before the first line that is no JSON object, lacks one of `numbers`, or has anything else than numbers
-    where `all_numbers` says so: a kill cuts the last one short, and
-    what is behind a damaged one cannot be trusted. Whoever goes on writes those lines again.
+    Without those that are no JSON object, lack one of `numbers`, or have anything else than numbers where `all_numbers`
+    says so: each line stands for itself, and a damaged one takes no other with it.
     """
+    return _split(path, numbers, all_numbers)[0]
+
+
+def _split(path: Path, numbers: Sequence[str], all_numbers: bool) -> tuple[list[dict[str, Any]], list[int]]:
+    """The whole lines, and the numbers of the damaged ones, from 1 on."""
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(line, dict) or not all(is_a(line.get(name), float) for name in numbers):
-            break
-        if all_numbers and not all(is_a(value, float) for value in line.values()):
-            break
-        lines.append(line)
-    return lines
+    damaged: list[int] = []
+    *texts, rest = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
+    for number, text in enumerate([*texts, rest], 1):
+        line = _line(text)
+        whole = line is not None and all(is_a(line.get(name), float) for name in numbers)
+        if line is not None and whole and (not all_numbers or all(is_a(value, float) for value in line.values())):
+            lines.append(line)
+        elif number <= len(texts):
+            damaged.append(number)
+    return lines, damaged
+
+
+def _line(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -22,6 +22,8 @@ class Progress:
 
     def __init__(self, log: Path | None = None, stream: TextIO | None = None, every: float = EVERY) -> None:
         self.log, self.stream, self.every = log, stream or sys.stderr, every
+        self.tasks: list[Task] = []  # under way, the outermost first
+        self.watcher: Watcher = lambda tasks, at_once: None
 
     def line(self, text: str) -> None:
         print(plain(text), file=self.stream, flush=True)
@@ -33,13 +35,26 @@ class Progress:
             append_text(self.log, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n", lasting=False)
 
     @contextmanager
-    def task(self, name: str, unit: str) -> Iterator[Task]:
-        """A task whose `update(done, total, note)` shows how far it is."""
-        shown: Task = _Bar(self, name, unit) if self.stream.isatty() else _Lines(self, name, unit)
+    def task(self, name: str, unit: str, shown: bool = True) -> Iterator[Task]:
+        """A task whose `update(done, total, note)` says how far it is; one that is not `shown` says it to watchers."""
+        task = self.open(name, unit) if shown else Task(self, name, unit)
+        self.tasks.append(task)
         try:
-            yield shown
+            self.watcher(self.tasks, True)
+            yield task
         finally:
-            shown.close()
+            self.tasks.remove(task)
+            task.close()
+        self.watcher(self.tasks, True)
+
+    @contextmanager
+    def live(self, crew: Callable[[], Sequence[tuple[str, int]]]) -> Iterator[None]:
+        """While stages run; `crew` are the workers of the moment, (host, process id) each. Shows nothing here."""
+        yield
+
+    def open(self, name: str, unit: str) -> Task:
+        """What shows a task here."""
+        return _Bar(self, name, unit) if self.stream.isatty() else _Lines(self, name, unit)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A small table, the first column left-aligned."""
@@ -94,27 +109,41 @@ class _Teller(logging.Handler):
 
 
 class Task:
-    """How far a stage is; rate and time left count only what this process did, not what it found done."""
+    """How far something is; rate and time left count only what this process did, not what it found done."""
 
     def __init__(self, progress: Progress, name: str, unit: str) -> None:
         self.progress, self.name, self.unit = progress, name, unit
-        self.begun, self.first = time.monotonic(), None
-
-    first: int | None
+        self.done, self.total, self.note = 0, 0, ""
+        self.rate: float | None = None  # units a second
+        self.begun, self.first = time.monotonic(), -1
 
     def update(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` units are finished; `note` is the figure of the moment, e.g. a loss. Shows nothing here."""
+        """`done` of `total` units are finished; `note` is the figure of the moment, e.g. a loss."""
+        if self.first < 0:
+            self.begun, self.first = time.monotonic(), done
+        self.done, self.total, self.note = done, total, note
+        seconds, units = time.monotonic() - self.begun, done - self.first
+        self.rate = units / seconds if units > 0 and seconds else None
+        self.show()
+        self.progress.watcher(self.progress.tasks, False)
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until all units are finished at this rate; None before the first one."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+    @property
+    def pace(self) -> str:
+        """Rate and time left in words, or nothing before the first unit."""
+        return "" if not self.rate or self.left is None else pace(self.rate, self.left, self.unit)
+
+    def show(self) -> None:
+        """Shows nothing here."""
 
     def close(self) -> None: ...
 
-    def pace(self, done: int, total: int) -> str:
-        """Rate and time left, or nothing before the first unit."""
-        if self.first is None:
-            self.begun, self.first = time.monotonic(), done
-        seconds, units = time.monotonic() - self.begun, done - self.first
-        if not units or not seconds:
-            return ""
-        return f"{units / seconds:.3g} {self.unit}/s, {duration((total - done) * seconds / units)} left"
+
+Watcher = Callable[[Sequence[Task], bool], None]  # gets the tasks under way; True: one began or ended
 
 
 class _Lines(Task):
@@ -122,13 +151,13 @@ class _Lines(Task):
         super().__init__(progress, name, unit)
         self.printed: float | None = None
 
-    def update(self, done: int, total: int, note: str = "") -> None:
-        pace, now = self.pace(done, total), time.monotonic()
-        if self.printed is not None and done < total and now - self.printed < self.progress.every:
+    def show(self) -> None:
+        now = time.monotonic()
+        if self.printed is not None and self.done < self.total and now - self.printed < self.progress.every:
             return
         self.printed = now
-        percent = 100 * done // max(total, 1)
-        parts = [part for part in (f"{done} of {total} {self.unit}", note, pace) if part]
+        percent = 100 * self.done // max(self.total, 1)
+        parts = [part for part in (f"{self.done} of {self.total} {self.unit}", self.note, self.pace) if part]
         self.progress.line(f"{self.name:<9}{percent:>4} %  {', '.join(parts)}")
 
 
@@ -149,12 +178,17 @@ class _Bar(Task):
         self.live.start()
         self.id = self.live.add_task(name, total=None, note="")
 
-    def update(self, done: int, total: int, note: str = "") -> None:
-        text = ", ".join(part for part in (note, self.pace(done, total)) if part)
-        self.live.update(self.id, completed=done, total=total, note=text)
+    def show(self) -> None:
+        text = ", ".join(part for part in (self.note, self.pace) if part)
+        self.live.update(self.id, completed=self.done, total=self.total, note=text)
 
     def close(self) -> None:
         self.live.stop()
+
+
+def pace(rate: float, left: float, unit: str) -> str:
+    """`12.5 steps/s, 3 min 20 s left`."""
+    return f"{rate:.3g} {unit}/s, {duration(left)} left"
 
 
 def plain(text: str) -> str:

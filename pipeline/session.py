@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,8 @@ from frmdn.rollouts.recordings.storing import check_recorded
 
 from .config import RunConfig, from_json
 from .files import read_history, read_record
+from .metrics.series import Metrics
+from .metrics.tracker import Tracker
 from .progress import Progress
 from .weights import Model, load_model, load_state, load_theta
 from .workspace import StageClock, Workspace, nothing_to_play
@@ -68,6 +70,7 @@ class Session:
     config: RunConfig
     machine: Machine
     progress: Progress
+    trackers: tuple[Tracker, ...] = ()  # that people asked for, of the whole run
 
     @cached_property
     def spec(self) -> EnvSpec:
@@ -278,6 +281,7 @@ class Work:
     folder: Path
     clock: StageClock
     report: Callable[[int, int, str], None]  # (units done, units in all, the figure of the moment)
+    metrics: Metrics = field(default_factory=Metrics)  # where its figures go
 
 
 @dataclass(frozen=True)

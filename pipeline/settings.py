@@ -28,10 +28,12 @@ def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     write_json(path, {"format": FORMAT, **settings})
 
 
-def read_settings(path: Path, maker: str) -> Plain:
-    """The settings in a folder that the command `maker` made; ValueError where it is of another format, or damaged."""
-    lost = f"restore it from a copy; without one, make it anew with {maker} --out NEW"
-    stored = read_json(path, lost)
+def read_settings(path: Path, maker: str, lost: str = "") -> Plain:
+    """The settings in a folder that the command `maker` made; ValueError where it is of another format, or damaged.
+
+    `lost` is the remedy for damage.
+    """
+    stored = read_json(path, lost or f"restore it from a copy; without one, make it anew with {maker} --out NEW")
     found = stored.pop("format", "no number")
     if found != FORMAT:
         raise ValueError(

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from .disk import remove
 from .files import STAGING, read_record, write_json
 from .lock import NAME, locked, owner
+from .metrics.line import now
 from .settings import read_settings, write_settings
 from .stages.table import BY_NAME, Stage, check, fingerprints, root_and_size, table
 
@@ -21,10 +21,12 @@ LOST = "restore it from a copy; without one, make the run anew with frmdn run --
 DONE = {"fingerprint": str, "inputs": dict, "root": str, "size": int, "seconds": float, "finished": str}
 DONE |= {"units": int, "result": str}
 BEGUN = {"fingerprint": str, "inputs": dict, "root": str, "size": int, "seconds": float, "units": int, "total": int}
+MADE_AGAIN = "delete it and run the same command again: it is made again from what the stages remember"
+REMEMBERED = "settings.json"  # in the folder of a stage: the whole configuration, as it was when the stage was begun
 AGAIN = "delete it and run the same command again: nothing is made anew for that"
 OUTSIDE = {  # what a stage writes beside its own folder
     "evaluate": ("evaluation.json",),
-    "report": ("report.html", "agent.webm", "agent.gif", "tensorboard"),
+    "report": ("report.html", "agent.webm", "agent.gif"),
 }
 
 
@@ -63,16 +65,21 @@ class Workspace:
 
     # The configuration
 
+    @property
+    def exists(self) -> bool:
+        """Whether this is a run folder: its config.json is there, or can be made again."""
+        return self.config_path.exists() or self.remembered() is not None
+
     def require(self) -> None:
         """Raise ValueError unless this is a run folder."""
-        if not self.config_path.exists():
+        if not self.exists:
             raise ValueError(
                 f"{self.root} is no run folder (it has no config.json): make one with frmdn run --out {self.root}"
             )
 
     def check_free(self) -> None:
         """Raise ValueError if the folder holds somebody else's files."""
-        if self.config_path.exists() or not self.root.exists():
+        if not self.root.exists() or (self.root.is_dir() and self.exists):
             return
         if not self.root.is_dir():
             raise ValueError(f"{self.root} is a file: give --out the name of a folder")
@@ -85,17 +92,48 @@ class Workspace:
             )
 
     def read_config(self) -> dict[str, Any]:
-        """The stored configuration as JSON; ValueError where there is none, or that of another version of frmdn."""
+        """The stored configuration as JSON; ValueError where there is none, or that of another version of frmdn.
+
+        Where config.json is lost, it is the one that the stages remember.
+        """
         self.require()
-        config = read_settings(self.config_path, "frmdn run")
         try:
-            check(config)
+            return _config(self.config_path)
+        except FileNotFoundError:
+            return self.remembered() or {}
         except ValueError as error:
-            raise ValueError(f"{self.config_path}: {error}; {LOST}") from None
-        return config
+            raise ValueError(str(error).replace(LOST, MADE_AGAIN if self.remembered() else LOST)) from None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         write_settings(self.config_path, config)
+
+    def remember(self, name: str) -> None:
+        """Keep the configuration in the folder of a stage too, which config.json can be made again from."""
+        write_settings(self.folder(name) / REMEMBERED, self.read_config())
+
+    def remembered(self) -> dict[str, Any] | None:
+        """The configuration that the stages remember; None where none does.
+
+        They were begun at different times. What fits the fingerprints of most of them counts, the latest of equal ones.
+        """
+        found: dict[str, Any] | None = None
+        most = 0
+        for name in BY_NAME:
+            try:
+                config = _config(self.folder(name) / REMEMBERED)
+                prints = fingerprints(config)
+            except (ValueError, OSError):
+                continue
+            fitting = sum(self._fits(stage, made) for stage, made in prints.items())
+            if fitting and fitting >= most:
+                found, most = config, fitting
+        return found
+
+    def _fits(self, name: str, fingerprint: str) -> bool:
+        try:
+            return (self.begun(name) or {}).get("fingerprint") == fingerprint
+        except (ValueError, OSError):
+            return False
 
     # The lock
 
@@ -175,7 +213,9 @@ class Workspace:
         """
         begun = _optional(self.folder(name) / "begun.json", BEGUN)
         done = None if begun else self.done(name)
-        return begun or (done and {key: done[key] for key in BEGUN if key != "total"} | {"total": done["units"]})
+        return begun or (
+            done and {key: done[key] for key in (*BEGUN, "begun") if key in done} | {"total": done["units"]}
+        )
 
     def begin(self, name: str) -> StageClock:
         """Start or resume a stage: what belongs to other settings or to other inputs is removed first."""
@@ -184,10 +224,11 @@ class Workspace:
         fits = record is not None and (record["inputs"], record["root"]) == (inputs, root) and record["size"] <= size
         if record is None or not fits:
             self.clear(name)
-            record = {"inputs": inputs, "seconds": 0.0, "units": 0, "total": 0}
+            record = {"inputs": inputs, "seconds": 0.0, "units": 0, "total": 0, "begun": now()}
         else:
             self._reopen(name, record, size)
         record |= {"fingerprint": fingerprints(config)[name], "root": root, "size": size}
+        self.remember(name)
         return StageClock(self.folder(name), record)
 
     def _reopen(self, name: str, record: dict[str, Any], size: int) -> None:
@@ -232,6 +273,11 @@ class StageClock:
         self._write()
 
     @property
+    def begun(self) -> str:
+        """When the stage was begun with these settings and inputs, in UTC; "" where its record does not say."""
+        return str(self.record.get("begun", ""))
+
+    @property
     def seconds(self) -> float:
         """Working time of the stage in seconds, over all resumes."""
         return self._before + time.monotonic() - self._start
@@ -245,15 +291,25 @@ class StageClock:
         """Mark the stage as done; `result` is one line for people, `device` names what computed."""
         self.record |= {"units": units, "total": units}
         # In both files: a stage that lost done.json is done again at the time by which those behind it know it.
-        self.record.setdefault("finished", datetime.now(UTC).isoformat(timespec="milliseconds"))
+        self.record.setdefault("finished", now())
         seconds = round(self.seconds, 2)
-        kept = {key: self.record[key] for key in ("fingerprint", "inputs", "root", "size", "finished", "units")}
+        keys = ("fingerprint", "inputs", "root", "size", "begun", "finished", "units")
+        kept = {key: self.record[key] for key in keys if key in self.record}
         self._write()
         write_json(self.folder / "done.json", {**kept, "seconds": seconds, "result": result, "device": device})
 
     def _write(self) -> None:
         self._written = time.monotonic()
         write_json(self.folder / "begun.json", {**self.record, "seconds": round(self.seconds, 2)})
+
+
+def _config(path: Path) -> dict[str, Any]:
+    config = read_settings(path, "frmdn run", LOST)
+    try:
+        check(config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; {LOST}") from None
+    return config
 
 
 def _optional(path: Path, shape: Mapping[str, type]) -> dict[str, Any] | None:

@@ -76,6 +76,17 @@ def add_machine(command: argparse.ArgumentParser) -> None:
     add_json(command)
 
 
+def add_log(command: argparse.ArgumentParser) -> None:
+    """Trackers that get the figures too."""
+    command.add_argument(
+        "--log",
+        action="append",
+        default=[],
+        choices=("wandb", "mlflow"),
+        help="hand all figures to Weights & Biases or MLflow too (extras); may be repeated",
+    )
+
+
 def add_device(command: argparse.ArgumentParser) -> None:
     """Which processor computes; the names are looked at when it is chosen, for that takes torch."""
     command.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from ..files import read_json
 from ..progress import Progress, duration
 from ..workspace import StageStatus, Workspace, nothing_to_play
-from .options import add_command, add_machine, add_search, add_settings, print_json, whole
+from .options import add_command, add_log, add_machine, add_search, add_settings, print_json, whole
 from .settle import check_device, requested, run_named, settle
 
 RUN_EPILOG = """presets:
@@ -59,6 +60,7 @@ def add_run(commands: Any) -> None:
     command.add_argument("--baselines", action="store_const", const="true", dest="evaluate.baselines", help=rivals)
     add_settings(command)
     add_machine(command)
+    add_log(command)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     check_device(options)
     config = requested(options, workspace)
     with workspace.lock():
-        progress = Progress(workspace.root / "log.txt")
+        progress = _progress(workspace)
         settle(workspace, config, options.replace, progress)
         statuses = workspace.status()
         if all(status.state == "done" for status in statuses):
@@ -81,6 +83,16 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_overview(workspace))
     return 0
+
+
+def _progress(workspace: Workspace) -> Progress:
+    """One live table of all stages on a terminal, plain lines elsewhere."""
+    log = workspace.root / "log.txt"
+    if not sys.stderr.isatty():
+        return Progress(log)
+    from ..watch.board import Board
+
+    return Board(workspace, log)
 
 
 def _summary(workspace: Workspace, progress: Progress) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
@@ -26,7 +28,7 @@ def requested(options: argparse.Namespace, workspace: Workspace) -> dict[str, An
 
     The imports of the configuration cost seconds, so they wait until the command line really changes something.
     """
-    exists = workspace.config_path.exists()
+    exists = workspace.exists
     words = assignments(options)
     if options.command != "run":
         return _override(workspace.read_config(), words)
@@ -64,6 +66,9 @@ def _override(config: dict[str, Any], words: list[str]) -> dict[str, Any]:
 
 def settle(workspace: Workspace, config: Mapping[str, Any], replace: bool, progress: Progress) -> None:
     """Store the configuration, or make sure that it is the stored one or may replace it."""
+    if workspace.exists and not workspace.config_path.exists():
+        workspace.write_config(workspace.read_config())
+        progress.line(f"{workspace.config_path} was lost, and is made again from what the stages remember")
     hint = ", or add --replace to take the new settings and redo only what depends on them"
     different = settings.settle(
         workspace.config_path,
@@ -91,14 +96,36 @@ def _untouched(workspace: Workspace, stored: Mapping[str, Any], config: Mapping[
 
 
 def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str], progress: Progress) -> None:
-    from ..stages.running import run_stages
+    """Run these stages, and say so to whoever watches the folder."""
+    from frmdn.rollouts.workers import at_work
 
-    session = open_folder(options, workspace, progress)
-    if session.config.recording is not None:
-        check_imported(workspace)
-    if session.spec.hint and not set(names).isdisjoint(PLAYING):
-        progress.line(session.spec.hint)
-    run_stages(session, names)
+    from ..stages.running import run_stages
+    from ..watch.beacon import Beacon
+
+    beacon = Beacon(workspace.root, at_work)
+    progress.watcher = beacon.moved
+    with beacon.working():
+        session = open_folder(options, workspace, progress)
+        if session.config.recording is not None:
+            check_imported(workspace)
+        with tracked(session, options.log) as session, progress.live(crew):
+            if session.spec.hint and not set(names).isdisjoint(PLAYING):
+                progress.line(session.spec.hint)
+            run_stages(session, names)
+
+
+@contextmanager
+def tracked(session: Session, names: Sequence[str]) -> Iterator[Session]:
+    """The session with the trackers that `--log` names, for as long as it works."""
+    from ..metrics.tracker import Tracker, open_client
+
+    folder, config, tell = session.workspace.root, session.workspace.read_config(), session.progress.line
+    with ExitStack() as open_ones:
+        trackers = []
+        for name in dict.fromkeys(names):
+            trackers.append(Tracker(open_client(name), folder, config, tell))
+            open_ones.callback(trackers[-1].close)
+        yield replace(session, trackers=tuple(trackers))
 
 
 def check_imported(workspace: Workspace) -> None:

@@ -12,7 +12,17 @@ from ..machine import cores
 from ..progress import Progress
 from ..stages.table import ROUNDS, STAGES
 from ..workspace import Workspace, nothing_to_play
-from .options import add_agent, add_command, add_folder, add_machine, add_search, add_settings, print_json, whole
+from .options import (
+    add_agent,
+    add_command,
+    add_folder,
+    add_log,
+    add_machine,
+    add_search,
+    add_settings,
+    print_json,
+    whole,
+)
 from .settle import check_device, open_folder, ready, requested, run_named, settle
 
 STAGE_EPILOG = """examples:
@@ -38,6 +48,7 @@ def add_stages(commands: Any) -> None:
             add_search(command)
         add_settings(command)
         add_machine(command)
+        add_log(command)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -74,7 +75,7 @@ def play_for_real(
     spec = session.official
     log = _log(session, spec)
     names = [hashlib.sha256(one.theta.tobytes()).hexdigest()[:16] for one in chosen]
-    returns = {(line["theta"], line["seed"]): line["total"] for line in log.cut(len(log.read()))}
+    returns = {(line["theta"], line["seed"]): line["total"] for line in log.cut(sys.maxsize)}
     jobs = [
         Job(len(seeds) * p + s, seed, p, one.theta)
         for p, one in enumerate(chosen)

@@ -31,7 +31,7 @@ def run_import(options: argparse.Namespace) -> dict[str, Any]:
     """Import what the options name; the stage's record, for `--json`."""
     workspace = Workspace(options.out)
     workspace.check_free()
-    stored = workspace.read_config() if workspace.config_path.exists() else None
+    stored = workspace.read_config() if workspace.exists else None
     if stored is not None and not stored.get("recording"):
         raise ValueError(f"{workspace.root} is a run of {stored['env']} that collects by itself: give --out another")
     source = open_source(options.source, options.camera)
@@ -97,7 +97,7 @@ def store(
     workspace: Workspace, source: Source, recording: Recording, cropped: EnvSpec | None, progress: Progress
 ) -> dict[str, Any]:
     """Store what is missing; the stage's done.json."""
-    journal = History(workspace.folder("collect") / JOURNAL, "index")
+    journal = History(workspace.folder("collect") / JOURNAL, "index", chained=True)
     status = workspace.status()[0]
     if status.state == "done" and _complete(source, journal):
         done = workspace.done("collect") or {}
@@ -121,6 +121,7 @@ def store(
     if len(lines) != before:
         clock.record.pop("finished", None)  # there is more than before: what was trained on less is stale
     workspace.write_config(counted(workspace.read_config(), len(lines), max(line.steps for line in lines)))
+    workspace.remember("collect")
     text = _result(lines, recording, sum(path.stat().st_size for path in episodes.folder.glob("*.h5")))
     clock.finish(len(lines), text)
     progress.line(f"import    {text} ({duration(clock.seconds)})")

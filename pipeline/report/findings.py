@@ -86,7 +86,7 @@ def read_findings(folder: Path | str) -> Findings:
 
 
 def _lines(folder: Path, key: str) -> list[dict[str, Any]]:
-    """A history of numbers, up to a line that is damaged."""
+    """A history of numbers, without lines that are damaged."""
     return read_history(folder / "history.jsonl", (key,), all_numbers=True)
 
 

@@ -36,7 +36,7 @@ def _hold(action: int, spec: EnvSpec, slots: int) -> Policy:
     return HeldPolicy(spec.action, action)
 
 
-def evolved_rival(session: Session, name: str, agent: Agent) -> PolicyFactory:
+def evolved_rival(session: Session, work: Work, name: str, agent: Agent) -> PolicyFactory:
     """A rival controller evolved with the same search budget; kept, and resumed, in baselines/<name>/."""
     features = BASELINES[name] or session.config.agent.features
     memory = session.new_memory() if name == "untrained_memory" else None
@@ -50,7 +50,8 @@ def evolved_rival(session: Session, name: str, agent: Agent) -> PolicyFactory:
                 clock.tick(done, total)
                 task.update(done, total, note)
 
-            evolution = search(session, rival, Work(folder, clock, report), derive(session.config.seed, name))
+            own = Work(folder, clock, report, work.metrics.part(f"search-{name}"))
+            evolution = search(session, rival, own, derive(session.config.seed, name))
         clock.finish(evolution.generation, f"{evolution.generation} generations", device_name(session.machine.device))
     theta = load_theta(folder / "mean.safetensors", rival.controller.size)
     return agent_policy(rival, theta, session.machine.acting)

@@ -10,6 +10,7 @@ from frmdn.agent.agent import Agent
 from frmdn.agent.device import choose_device
 from frmdn.envs.spec import EnvSpec
 from frmdn.rollouts.collect import PolicyFactory, collect
+from frmdn.rollouts.episodes.episode import EpisodeSummary
 from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.exploring import ExploringPolicy
 from frmdn.rollouts.job import Outcome
@@ -30,7 +31,11 @@ def run_collect(session: Session, work: Work) -> Result:
         )
     work.report(config.collect.episodes - len(missing), config.collect.episodes, "")
 
+    series = work.metrics.series("episode")
+    series.go_on([_line(index, store.summary(index)) for index in store.indices()])
+
     def progress(done: int, total: int, outcome: Outcome) -> None:
+        series.append(_line(outcome.index, outcome))
         work.report(done, total, f"last return {outcome.total:.0f}")
 
     summaries = collect(
@@ -48,6 +53,10 @@ def run_collect(session: Session, work: Work) -> Result:
     return Result(
         len(summaries), f"{len(summaries)} episodes, {steps:,} steps, mean return {mean:.0f}, {size / 1e6:.0f} MB"
     )
+
+
+def _line(index: int, episode: Outcome | EpisodeSummary) -> dict[str, float]:
+    return {"episode": index, "return": episode.total, "steps": episode.steps}
 
 
 def _explorer(session: Session) -> PolicyFactory | None:

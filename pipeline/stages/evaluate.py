@@ -14,6 +14,7 @@ from frmdn.rollouts.collect import PolicyFactory, agent_policy
 from frmdn.rollouts.job import Outcome
 
 from ..files import History, write_json
+from ..metrics.series import Series
 from ..session import Result, Session, Work
 from .baselines import BASELINES, evolved_rival, fixed_policies
 from .table import digest
@@ -42,16 +43,18 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
         **fixed_policies(session),
     }
     if baselines:
-        contenders |= {name: evolved_rival(session, name, agent) for name in BASELINES}
+        contenders |= {name: evolved_rival(session, work, name, agent) for name in BASELINES}
     work.report(0, episodes * len(contenders), "")
     reports: dict[str, EvaluationReport] = {}
 
-    def progress(name: str, log: History, done: int, total: int, outcome: Outcome) -> None:
-        log.append(asdict(outcome))
+    def progress(name: str, series: Series, done: int, total: int, outcome: Outcome) -> None:
+        series.append(asdict(outcome))
         work.report(done + total * len(reports), total * len(contenders), f"{name} {outcome.total:.0f}")
 
     for name, policy in contenders.items():
         log = History(_played(session, work, name), "index")  # every episode once, also across a kill
+        series, past = work.metrics.part(name).series("index", log), log.cut(sys.maxsize)
+        series.go_on(past)
         reports[name] = evaluate(
             session.official,
             policy,
@@ -61,8 +64,8 @@ def measure(session: Session, work: Work, episodes: int, baselines: bool) -> Eva
             workers=session.machine.workers,
             address=session.machine.address,
             blind=name in fixed_policies(session),
-            progress=partial(progress, name, log),
-            played={line["index"]: Outcome(**line) for line in log.cut(sys.maxsize)},
+            progress=partial(progress, name, series),
+            played={line["index"]: Outcome(**line) for line in past},
         )
     return reports.pop("agent").with_baselines(reports)
 

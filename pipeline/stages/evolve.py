@@ -44,10 +44,12 @@ def search(session: Session, agent: Agent, work: Work, seed: int, *, dreams: boo
     config, start = session.config.search, session.start(agent)
     saved = SavedSearch(work.folder)
     evolution = saved.open(agent.controller.size, config, seed, start, subspace(session, agent, work.folder))
+    series = work.metrics.series("generation", saved.history)
+    series.go_on(saved.lines())
     work.report(evolution.generation, config.generations, "")
 
     def on_generation(line: dict[str, Any]) -> None:
-        saved.history.append(line)
+        series.append(line)
         note = f"mean {line['mean']:.0f}, best {line['best']:.0f}"
         if config.seconds is not None:
             note += f", ends in {duration(remaining())} at the latest"

@@ -21,7 +21,9 @@ def run_memory(session: Session, work: Work) -> Result:
         def report(done: int, total: int, note: str, before: int = member * steps) -> None:
             work.report(before + done, members * steps, note)
 
-        results.append(_train_member(session, Work(session.memory_folder(member), work.clock, report), member))
+        metrics = work.metrics.part(f"member-{member + 1}") if member else work.metrics
+        own = Work(session.memory_folder(member), work.clock, report, metrics)
+        results.append(_train_member(session, own, member))
     of = "" if members == 1 else f"{members} members; the first: "
     return Result(members * steps, of + results[0].text)
 

@@ -1,4 +1,4 @@
-"""The last stage: one page with the video and every figure, and the TensorBoard files."""
+"""The last stage: one page with the video and every figure, and what is missing of the TensorBoard files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ..files import read_json
+from ..metrics.tensorboard import TensorBoard
 from ..session import Result, Session, Work
 from .vision import held_out_frames
 
@@ -20,7 +21,6 @@ def _typical_seed(root: Path) -> int:
 
 def run_report(session: Session, work: Work) -> Result:
     from ..report.film import record_agent, record_episode
-    from ..report.tensorboard import TensorBoardLog
     from ..report.write import write_report
 
     torch.set_num_threads(1)  # the drive is one frame at a time: a second thread only waits for the first
@@ -32,7 +32,7 @@ def run_report(session: Session, work: Work) -> Result:
     else:
         drive = record_agent(agent, session.kept.theta(agent), session.official, _typical_seed(root))
     work.report(1, 3, "TensorBoard")
-    TensorBoardLog(root / "tensorboard").write_run(root)
+    TensorBoard(root / "tensorboard").complete(root)
     work.report(2, 3, "page")
     path = write_report(root, agent=agent, drive=drive, held_out=held_out_frames(session))
     work.report(3, 3, "")

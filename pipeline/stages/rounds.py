@@ -34,14 +34,15 @@ def run_rounds(session: Session, work: Work, run_stages: Callable[[Session, Sequ
     for number in range(count + 1, len(session.workspace.rounds()) + 2):  # more than asked for
         remove(session.workspace.root / round_name(number))
     (work.folder / "kept.json").unlink(missing_ok=True)  # until the last round is done, no agent counts
-    history.cut(0)
-    history.append(_line(session, 0))
+    series = work.metrics.series("round", history)
+    series.go_on(history.cut(0))
+    series.append(_line(session, 0))
     work.report(1, count, "")
     for number in range(2, count + 1):
         session.progress.line(f"rounds    round {number} of {count}")
         each = _open(session, number)
         run_stages(each, list(each.workspace.table))
-        history.append(_line(each, history.read()[-1]["real_steps"]))
+        series.append(_line(each, history.read()[-1]["real_steps"]))
         work.report(number, count, "")
     lines = history.read()
     kept = _choose(session, lines, work)

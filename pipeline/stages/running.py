@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 
 from frmdn.agent.device import device_name
 
 from ..machine import threads
-from ..progress import Task, duration, noted, told
+from ..metrics.journal import NAME, Journal
+from ..metrics.line import Sink
+from ..metrics.series import Metrics
+from ..metrics.tensorboard import TensorBoard
+from ..metrics.tracker import Under
+from ..progress import duration, noted, told
 from ..session import Result, Session, Work
 from .collect import run_collect
 from .encode import run_encode
@@ -58,25 +62,26 @@ def run_stage(session: Session, name: str) -> None:
     workspace = session.workspace
     clock = workspace.begin(name)
     torch.set_num_threads(threads())  # of the machine and not of `workers`: they change the last digits
-    with _task(session, name) as task, noted(session.progress), told(session.progress):
+    shown = name != "rounds"  # its rounds show those of their own stages
+    bar = session.progress.task(name, workspace.table[name].unit, shown)
+    with bar as task, noted(session.progress), told(session.progress):
 
         def report(done: int, total: int, note: str) -> None:
             clock.tick(done, total)
             task.update(done, total, note)
 
-        result = STAGE_FUNCTIONS[name](session, Work(workspace.folder(name), clock, report))
+        work = Work(workspace.folder(name), clock, report, _metrics(session, name, clock.begun))
+        result = STAGE_FUNCTIONS[name](session, work)
     clock.finish(result.units, result.text, device_name(session.machine.device))
     session.progress.line(f"{name:<9} {result.text} ({duration(clock.seconds)})")
 
 
-@contextmanager
-def _task(session: Session, name: str) -> Iterator[Task]:
-    """The bar of a stage; rounds have those of their own stages, and two bars would fight for one terminal."""
-    if name == "rounds":
-        yield Task(session.progress, name, "rounds")
-        return
-    with session.progress.task(name, session.workspace.table[name].unit) as task:
-        yield task
+def _metrics(session: Session, name: str, begun: str) -> Metrics:
+    """Where the lines of a stage go: into the files of its run folder, and to the trackers of the run."""
+    root, number = session.workspace.root, session.config.rounds.number
+    sinks: list[Sink] = [TensorBoard(root / "tensorboard")]
+    sinks += [Under(tracker, root.name if number > 1 else "") for tracker in session.trackers]
+    return Metrics(name, begun, Journal(root / NAME), tuple(sinks), session.progress.line)
 
 
 def _result(session: Session, name: str) -> str:

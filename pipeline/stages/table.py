@@ -88,7 +88,7 @@ STAGES = (
         ("collect", "vision", "encode", "memory", "evolve", "evaluate"),
         (),
         "parts",
-        "write report.html, the video and the TensorBoard files",
+        "write report.html and the video",
         "../report.html",
     ),
 )

@@ -11,6 +11,7 @@ from frmdn.agent.seeds import derive, generator
 from frmdn.agent.training import FitConfig, fit
 
 from ..files import History
+from ..metrics.series import Series
 from ..session import Result, Session, Work
 from ..weights import REMEDY, load_checkpoint, save_checkpoint, save_model
 
@@ -20,13 +21,13 @@ VALIDATION_BATCHES = 4  # batches of held-out episodes that make one validation 
 def train(
     session: Session, work: Work, model: Any, batches: Callable[[int], Any], held: Sequence[Any], config: FitConfig
 ) -> Result:
-    """Fit from the last checkpoint on; the history is cut to it, so that no step stands there twice."""
+    """Fit from the last checkpoint on; its lines are cut to it, so that no step stands there twice."""
     model, device = model.to(session.machine.device), session.machine.device
     path, seed = work.folder / "checkpoint.safetensors", derive(session.seed, work.folder.name, "fit")
-    state, history = load_checkpoint(path), History(work.folder / "history.jsonl", "step")
+    state, series = load_checkpoint(path), work.metrics.series("step", History(work.folder / "history.jsonl", "step"))
     if state is not None and not 0 <= state.step <= config.steps:
         raise ValueError(f"{path} says step {state.step}, but there are {config.steps}: {REMEDY}")
-    log = _Log(work, history, config.steps, history.cut(state.step if state else 0))
+    log = _Log(work, series, config.steps, series.cut(state.step if state else 0))
     work.report(state.step if state else 0, config.steps, "")
 
     def batch(step: int) -> Any:
@@ -59,17 +60,17 @@ def _validate(model: Any, held: Sequence[Any], device: torch.device, seed: int) 
 
 
 class _Log:
-    """Writes history lines with the working time over all resumes, and keeps the figure that people watch."""
+    """Says lines with the working time over all resumes, and keeps the figure that people watch."""
 
-    def __init__(self, work: Work, history: History, steps: int, past: list[dict[str, Any]]) -> None:
-        self.work, self.history, self.steps = work, history, steps
+    def __init__(self, work: Work, series: Series, steps: int, past: list[dict[str, Any]]) -> None:
+        self.work, self.series, self.steps = work, series, steps
         self.figures: dict[str, float] = {}
         for line in past:
             self.figures |= line
 
     def __call__(self, line: dict[str, float]) -> None:
         self.figures |= line
-        self.history.append({**line, "seconds": round(self.work.clock.seconds, 3)})
+        self.series.append({**line, "seconds": round(self.work.clock.seconds, 3)})
 
     def at(self, step: int) -> None:
         self.work.report(step, self.steps, self.note)

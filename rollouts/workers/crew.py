@@ -40,6 +40,15 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # Ray paints its tracebacks
 say = logging.getLogger("frmdn.workers").warning
 
 
+_open: list[Crew] = []  # of this process
+
+
+def at_work() -> list[tuple[str, int]]:
+    """Host and process id of every worker of the pools that are open in this process."""
+    crews = tuple(_open)  # at once: another thread may ask while a pool opens
+    return sorted((member.host, member.pid) for crew in crews for member in crew.members if member.pid)
+
+
 class _Lost(Exception):
     """A worker that does not answer any more; the message is Ray's reason."""
 
@@ -64,6 +73,7 @@ class Crew:
         self._actor = cluster.actor(host_class())
         self._here = host_class()().survey()
         self._node, self._folder = cluster.pickled(node_asker()), os.getcwd()
+        _open.append(self)
 
     @property
     def members(self) -> list[Member]:
@@ -130,6 +140,8 @@ class Crew:
                 member.call, member.jobs = None, []
 
     def close(self) -> None:
+        if self in _open:
+            _open.remove(self)
         if self.cluster.ray.is_initialized():  # else the caller shut Ray down, and the actors with it
             for member in self.members if self._deaf_looks < LOOKS else ():  # a lost head answers no call
                 self._end(member)

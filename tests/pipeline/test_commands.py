@@ -240,8 +240,9 @@ def test_a_truncated_episode_is_named(finished: Path, capsys: pytest.CaptureFixt
 def test_status_prints_a_line_a_stage(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["status", "--run", str(finished)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, ended, free = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [[stage.name, "done"] for stage in STAGES]
+    assert ended == "nobody is at work here; the last run finished" and free.endswith("GB free")
 
 
 def test_a_run_folder_opens_as_an_agent(finished: Path) -> None:

@@ -203,7 +203,16 @@ def test_what_is_removed_is_gone_or_said(tmp_path: Path) -> None:
     remove(tmp_path / "nothing")
 
 
-def test_a_history_is_read_up_to_what_is_damaged(tmp_path: Path) -> None:
+def test_a_damaged_line_takes_no_other_with_it_and_is_named(tmp_path: Path) -> None:
     path = tmp_path / "h.jsonl"
-    path.write_text('{"step": 1}\n{"step": "2"}\n{"step": 3}\n')
-    assert read_history(path, ("step",)) == [{"step": 1}]
+    path.write_text('{"step": 1}\n{"step": "2"}\n{"step": 3}\n{"st\x00ep": 4}\n{"step": 5}\n{"step": 6')
+    assert read_history(path, ("step",)) == [{"step": 1}, {"step": 3}, {"step": 5}]
+    history = History(path, "step")
+    assert history.damage() == f"{path}: lines 2, 4 are damaged"  # the last one was cut short by a kill
+    assert history.cut(3) == [{"step": 1}, {"step": 3}] and history.damage() is None
+
+
+def test_lines_that_stand_on_each_other_end_before_a_damaged_one(tmp_path: Path) -> None:
+    path = tmp_path / "takes.jsonl"
+    path.write_text('{"index": 0}\n{"index": \n{"index": 2}\n')
+    assert History(path, "index", chained=True).read() == [{"index": 0}]

@@ -254,3 +254,53 @@ def test_a_folder_whose_first_write_was_killed_is_free(tmp_path: Path) -> None:
 
 def test_status_is_plain_json(workspace: Workspace) -> None:
     json.dumps([vars(status) for status in workspace.status()], allow_nan=False)
+
+
+def test_a_lost_configuration_is_made_again_from_what_stages_remember(
+    workspace: Workspace, plain: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(workspace, "collect", "vision", "encode", "memory", "evolve")
+    longer = override(plain, ["search.generations=7"])
+    workspace.write_config(longer)
+    workspace.begin("evolve")  # only this stage was begun with the settings of now
+    before, whole = states(workspace), workspace.config_path.read_text()
+    workspace.config_path.unlink()
+    workspace.check_free()
+    assert workspace.read_config() == longer and states(workspace) == before
+    assert not workspace.config_path.exists()  # who only looks writes nothing
+    assert main(["collect", "--run", str(workspace.root)]) == 0
+    assert "config.json was lost, and is made again" in capsys.readouterr().err
+    assert workspace.config_path.read_text() == whole
+
+
+def test_a_lost_configuration_is_not_replaced_by_other_settings(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(workspace, "collect")
+    workspace.config_path.unlink()
+    assert main(["collect", "--run", str(workspace.root), "--set", "collect.slots=3"]) == 2
+    assert "collect.slots: 4 there, 3 asked for" in capsys.readouterr().err
+
+
+def test_settings_that_no_stage_was_made_with_are_not_believed(workspace: Workspace, plain: dict[str, Any]) -> None:
+    make(workspace, "collect")
+    workspace.config_path.unlink()
+    write_json(workspace.folder("collect") / "settings.json", {"format": FORMAT, **plain, "seed": 99})
+    assert workspace.remembered() is None
+    with pytest.raises(ValueError, match="is no run folder"):
+        workspace.status()
+
+
+def test_a_damaged_configuration_names_the_remedy_that_it_has(workspace: Workspace) -> None:
+    workspace.config_path.write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON .*: restore it from a copy"):
+        workspace.status()
+
+
+def test_a_damaged_configuration_that_stages_remember_may_be_deleted(workspace: Workspace) -> None:
+    make(workspace, "collect")
+    workspace.config_path.write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON .*: delete it and run the same command"):
+        workspace.status()
+    workspace.config_path.unlink()
+    assert states(workspace)["collect"] == "done"

@@ -144,7 +144,8 @@ def no_folder(path: Path) -> None:
 
 
 def no_config(path: Path) -> None:
-    (path / "config.json").unlink()
+    for lost in (path / "config.json", *path.glob("*/settings.json")):
+        lost.unlink()
 
 
 def half_a_config(path: Path) -> None:
