@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 OUT    ?= runs/quick
 ENV    ?= CarRacing-v3
 PRESET ?= quick
+COUNT  ?= 100000
 
-.PHONY: run test setup format lint type docs notebook clean
+.PHONY: run test fuzz setup format lint type docs notebook clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +31,9 @@ test: lint type # builds the documentation too: tests/docs/test_site.py
 	@# none. The tests of a file stay together, for they share what is slow to make; in their order, or files of one long
 	@# test would come last and keep one process waiting.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+fuzz: setup # changed inputs for every reader, into docs/results/fuzz.json; stop it anywhere and call it again: it goes on
+	$(BIN)/python -m tests.fuzz --count $(COUNT)
 
 lint: setup
 	$(BIN)/ruff check .
