@@ -7,7 +7,7 @@ ENV    ?= CarRacing-v3
 PRESET ?= quick
 COUNT  ?= 100000
 
-.PHONY: run test fuzz setup format lint type docs notebook clean
+.PHONY: run test fuzz test-faults setup format lint type docs notebook clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ test: lint type # builds the documentation too: tests/docs/test_site.py
 
 fuzz: setup # changed inputs for every reader, into docs/results/fuzz.json; stop it anywhere and call it again: it goes on
 	$(BIN)/python -m tests.fuzz --count $(COUNT)
+
+test-faults: setup # kills, full disks and more at random moments, into docs/results/faults.json; twenty minutes at most
+	$(BIN)/python -m tests.faults --seconds 1140
 
 lint: setup
 	$(BIN)/ruff check .
