@@ -6,8 +6,9 @@ PIP    := $(BIN)/python -m pip install --quiet --no-compile
 OUT    ?= runs/quick
 ENV    ?= CarRacing-v3
 PRESET ?= quick
+COUNT  ?= 100000
 
-.PHONY: run test test-cluster setup format lint type docs notebook clean
+.PHONY: run test fuzz test-faults test-cluster setup format lint type docs notebook clean
 
 $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +42,12 @@ test: # builds the documentation too: tests/docs/test_site.py
 
 test-cluster: setup # three machines of network namespaces with a Ray node in each; needs root
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster tests/cluster
+
+fuzz: setup # changed inputs for every reader, into docs/results/fuzz.json; stop it anywhere and call it again: it goes on
+	$(BIN)/python -m tests.fuzz --count $(COUNT)
+
+test-faults: setup # kills, full disks and more at random moments, into docs/results/faults.json; twenty minutes at most
+	$(BIN)/python -m tests.faults --seconds 1140
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def check_name(name: str) -> str:
     """The name as it is; ValueError unless it is auto, cpu, cuda, cuda:N or mps."""
     if not FORM.fullmatch(name):
-        raise ValueError(f"device must be auto, cpu, cuda, cuda:1 or mps, not {name!r}")
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:1 or mps, not {name!r:.80}")
     return name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+SHORT = 300  # characters of what another program's error says
+
 
 class MissingExtra(ImportError):
     """An optional package is not installed: the message names it and the pip line that brings it.
@@ -20,6 +22,12 @@ class MissingExtra(ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; its kind where it says nothing."""
+    """What an error says, in one short line; its kind where it says nothing. A damaged file may be quoted whole."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return shortened(lines[0], SHORT) if lines else type(error).__name__
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most `most` characters: of a longer one the middle goes, for both its ends tell more."""
+    end = most // 3
+    return text if len(text) <= most else f"{text[: most - end - 3]} … {text[-end:]}"

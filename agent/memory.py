@@ -46,7 +46,7 @@ class MemoryConfig:
         choices = {"density": ("frmdn", "rmdn"), "precision": ("diagonal", "low_rank", "semi_tied")}
         for name, allowed in (choices | {"reward_head": ("mean", "two_hot")}).items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r:.80}")
         if not self.end_balance > 0:
             raise ValueError(f"end_balance must be above 0, not {self.end_balance}; 1 counts all transitions alike")
         for name in ("latent", "hidden", "components", "rank", "blocks", "flow_hidden"):

@@ -46,7 +46,7 @@ class VisionConfig:
         if self.kl_floor < 0:
             raise ValueError(f"kl_floor must not be negative, not {self.kl_floor}")
         if self.decoder not in ("paper", "fast"):
-            raise ValueError(f'decoder must be "paper" or "fast", not {self.decoder!r}')
+            raise ValueError(f'decoder must be "paper" or "fast", not {self.decoder!r:.80}')
         if self.decoder == "paper" and self.frame_size != 64:
             raise ValueError(f'frame_size {self.frame_size}: the published decoder draws 64; use decoder="fast"')
         if self.frame_size < 48 or self.frame_size % 16:

@@ -32,7 +32,9 @@ def bring(modules: Iterable[str]) -> None:
     """
     for module in modules:
         if not all(part.isidentifier() for part in module.split(".")):
-            raise ValueError(f"{module!r} is no name of a module: write it as Python imports it, e.g. my_worlds.dot")
+            raise ValueError(
+                f"{module!r:.80} is no name of a module: write it as Python imports it, e.g. my_worlds.dot"
+            )
         try:
             _import(module)
         except ModuleNotFoundError as error:
@@ -47,8 +49,8 @@ def card(id: str, others: Sequence[str] = ()) -> GymnasiumSpec:
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     module = next((name for start, name in MODULES.items() if id.startswith(start)), "MODULE")
     raise ValueError(
-        f"environment {id!r} is unknown here{hint} (it must be registered with gymnasium; if a module does that when "
-        f"it is imported, name it: --import {module}, or {module}:{id} for the id)"
+        f"environment {id!r:.60} is unknown here{hint} (it must be registered with gymnasium; if a module does that "
+        f"when it is imported, name it: --import {module}, or {module}:{id} for the id)"
     )
 
 
@@ -68,10 +70,10 @@ def _found(top: str) -> bool:
 def _missing(module: str, name: str) -> Exception:
     """The error where `name` is not there and `module` was wanted."""
     if module != name and not module.startswith(f"{name}."):
-        return ValueError(f"module {module!r} imports {name!r}, which is not installed: install it with pip")
+        return ValueError(f"module {module!r:.80} imports {name!r:.80}, which is not installed: install it with pip")
     if module in EXTRAS:
         return MissingExtra(module, EXTRAS[module], f"--import {module}")
     return ValueError(
-        f"module {module!r} is not installed, and not in this folder: install it with pip, or start in the folder that "
-        f"has {name.partition('.')[0]}.py"
+        f"module {module!r:.80} is not installed, and not in this folder: install it with pip, or start in the folder "
+        f"that has {name.partition('.')[0]}.py"
     )

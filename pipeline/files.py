@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from frmdn.agent.errors import first_line
+
 from .disk import NO_LINK, named
 
 STAGING = ".tmp"  # suffix of a file that is being written
@@ -70,7 +72,7 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     except RecursionError:
         raise ValueError(f"{path} is nested too deeply: {remedy}") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): {remedy}") from None
+        raise ValueError(f"{path} is not valid JSON ({first_line(error)}): {remedy}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, not a {type(value).__name__}: {remedy}")
     return value

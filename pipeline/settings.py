@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from frmdn.agent.errors import shortened
 
 from .files import read_json, write_json
 
@@ -79,12 +82,12 @@ def from_json(kind: type[Record], value: Any, where: str = "") -> Record:
     `where` is the name of the object in the settings around it.
     """
     if not isinstance(value, Mapping):
-        raise ValueError(f"{where or 'the settings'} must be an object, not {value!r}")
+        raise ValueError(f"{where or 'the settings'} must be an object, not {value!r:.80}")
     hints, prefix = typing.get_type_hints(kind), f"{where}." if where else ""
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key in value:
         if key not in known:
-            raise ValueError(f"{prefix}{key}: no such setting{_near(key, list(known), prefix)}")
+            raise ValueError(f"{prefix}{key:.80}: no such setting{_near(key, list(known), prefix)}")
     arguments = {}
     for name, known_field in known.items():
         if name in value:
@@ -94,7 +97,8 @@ def from_json(kind: type[Record], value: Any, where: str = "") -> Record:
     try:
         return kind(**arguments)
     except ValueError as error:
-        raise ValueError(f"{where}: {error}" if where else str(error)) from None
+        told = shortened(str(error), 400)  # it may quote a value of any length
+        raise ValueError(f"{where}: {told}" if where else told) from None
 
 
 def _typed(hint: Any, value: Any, where: str) -> Any:
@@ -103,7 +107,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         if value not in options:
-            raise ValueError(f"{where} must be one of {', '.join(map(str, options))}, not {value!r}")
+            raise ValueError(f"{where} must be one of {', '.join(map(str, options))}, not {value!r:.80}")
         return value
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in options:
@@ -111,16 +115,21 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         return _typed(next(option for option in options if option is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list, not {value!r}")
+            raise ValueError(f"{where} must be a list, not {value!r:.80}")
         return tuple(_typed(options[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     return _scalar(hint, value, where)
 
 
 def _scalar(hint: type, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{where} holds a number that is too large, of {len(str(value))} digits") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} must be a finite number, not {value}")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} must be of type {hint.__name__}, not {value!r} ({type(value).__name__})")
+        raise ValueError(f"{where} must be of type {hint.__name__}, not {value!r:.80} ({type(value).__name__})")
     return value
 
 
@@ -138,9 +147,9 @@ def override(settings: Record, words: Sequence[str], links: Links | None = None)
     for word in words:
         key, equals, text = word.partition("=")
         if not equals:
-            raise ValueError(f"--set {word!r} has no '=': write --set KEY=VALUE, e.g. {known[-1]}=VALUE")
+            raise ValueError(f"--set {word!r:.80} has no '=': write --set KEY=VALUE, e.g. {known[-1]}=VALUE")
         if key not in known:
-            raise ValueError(f"--set {key}: no such setting{_near(key, known)}")
+            raise ValueError(f"--set {key:.80}: no such setting{_near(key, known)}")
         chosen[key] = _parse(text)
         _place(plain, key, chosen[key])
     for follower, (leaders, value) in (links or {}).items():
@@ -160,7 +169,7 @@ def _place(plain: Plain, key: str, value: Any) -> None:
 def _parse(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # JSONDecodeError, too many digits, too deep
         words = {"none": None, "true": True, "false": False}
         return words.get(text.lower(), text)
 

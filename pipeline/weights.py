@@ -16,6 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from frmdn.agent.errors import first_line
 from frmdn.agent.training import TrainingState
 
 from .files import read_json, write_bytes, write_json
@@ -46,14 +47,14 @@ def load_model(folder: Path, model: Model) -> Model:
         raise ValueError(f"{header_path} does not describe weights of frmdn: delete {path.name} beside it, and {AGAIN}")
     if header.get("version") != VERSION:
         raise ValueError(
-            f"{header_path} has version {header.get('version')}, but this frmdn reads version {VERSION}: install the "
-            "frmdn that wrote it, or train again"
+            f"{header_path} has version {header.get('version')!s:.40}, but this frmdn reads version {VERSION}: install "
+            "the frmdn that wrote it, or train again"
         )
     for what, wanted in (("class", type(model).__name__), ("config", to_json(model.config))):
         if header.get(what) != wanted:
             raise ValueError(
-                f"{header_path} has {what} {header.get(what)}, but this run needs {wanted}: delete {path.name} beside "
-                f"it, and {AGAIN}"
+                f"{header_path} has {what} {header.get(what)!s:.200}, but this run needs {wanted}: delete {path.name} "
+                f"beside it, and {AGAIN}"
             )
     _fill(model, load(path), path)
     return model.eval()
@@ -82,7 +83,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: {AGAIN}") from None
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path} is no whole safetensors file ({error}): {REMEDY}") from None
+        raise ValueError(f"{path} is no whole safetensors file ({first_line(error)}): {REMEDY}") from None
     if told != _checksum(tensors):
         why = "its checksum does not match" if told else "it has no checksum, as files of another program have none"
         raise ValueError(f"{path} is damaged or foreign ({why}): {REMEDY}")

@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
+from frmdn.agent.errors import first_line
+
 from .episodes.episode import Episode, EpisodeSummary, StoreError
 from .episodes.store import IndexedFolder
 
@@ -117,7 +119,7 @@ class LatentStore(IndexedFolder):
         except FileNotFoundError as error:
             raise StoreError(f"{path} does not exist; encode this episode first") from error
         except (SafetensorError, ValueError, KeyError, OSError) as error:
-            raise StoreError(f"{path} is damaged or foreign ({error}); {remedy}") from error
+            raise StoreError(f"{path} is damaged or foreign ({first_line(error)}); {remedy}") from error
 
 
 def _about(file: Any) -> dict[str, str]:

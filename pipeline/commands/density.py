@@ -195,7 +195,7 @@ def _add_data(command: argparse.ArgumentParser, names: tuple[str, ...]) -> None:
     def data(text: str) -> str:
         if text not in names and Path(text).suffix.lower() not in FILES:
             raise argparse.ArgumentTypeError(
-                f"must be one of {', '.join(names)}, or a file that ends with {', '.join(FILES)}, not {text!r}"
+                f"must be one of {', '.join(names)}, or a file that ends with {', '.join(FILES)}, not {text!r:.80}"
             )
         return text
 

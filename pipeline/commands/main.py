@@ -9,7 +9,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from frmdn.agent.errors import shortened
 
 from ..disk import in_words, named
 from ..progress import plain
@@ -32,6 +34,7 @@ EXAMPLES = """examples:
   frmdn run --out runs/car --set search.generations=80 --replace search on; redo only what depends on it
   frmdn export --run runs/car --out car.safetensors              the finished agent as one file, to take elsewhere
 """
+LONGEST = 1000  # characters of an error: a word or a file may be quoted in it
 STDOUT = "the standard output"
 INTERRUPTED, TERMINATED = 130, 143  # as shells report Ctrl-C and SIGTERM
 
@@ -78,7 +81,7 @@ def _tell(error: Exception) -> int:
     if not isinstance(error, ValueError | OSError) and type(error).__name__ not in ("MissingExtra", "WorkerError"):
         text = f"{type(error).__name__}: {text}"
     where = f" (the traceback is in {log})" if log is not None and not isinstance(error, OSError) else ""
-    print(f"frmdn: {plain(' '.join(text.split()))}{where}", file=sys.stderr)
+    print(f"frmdn: {plain(shortened(' '.join(text.split()), LONGEST))}{where}", file=sys.stderr)
     return 2 if _is_users(error) else 1
 
 
@@ -100,9 +103,7 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = top.add_subparsers(
-        title="commands", metavar="command", required=True, parser_class=argparse.ArgumentParser
-    )
+    commands = top.add_subparsers(title="commands", metavar="command", required=True, parser_class=_Words)
     add_run(commands)
     add_stages(commands)
     add_status(commands)
@@ -118,7 +119,14 @@ def parser(bench: bool = False) -> argparse.ArgumentParser:
     return top
 
 
-class _Parser(argparse.ArgumentParser):
+class _Words(argparse.ArgumentParser):
+    """Says in one line what is wrong with a word, however long it is and whatever stands in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(plain(shortened(" ".join(message.split()), LONGEST)))
+
+
+class _Parser(_Words):
     """Takes the two words of `dream report` for one command: behind `dream` alone, a word is a file."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

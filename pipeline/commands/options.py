@@ -108,7 +108,7 @@ def positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r:.80}")
     return value
 
 
@@ -124,7 +124,7 @@ def natural(text: str) -> int:
 
 def _integer(text: str, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number from {least} up, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} up, not {text!r:.80}")
     return int(text)
 
 

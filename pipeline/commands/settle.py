@@ -108,7 +108,7 @@ def run_named(options: argparse.Namespace, workspace: Workspace, names: list[str
         session = open_folder(options, workspace, progress)
         if session.config.recording is not None:
             check_imported(workspace)
-        with tracked(session, options.log) as session, progress.live(crew):
+        with tracked(session, options.log) as session, progress.live(at_work):
             if session.spec.hint and not set(names).isdisjoint(PLAYING):
                 progress.line(session.spec.hint)
             run_stages(session, names)

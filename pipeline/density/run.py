@@ -45,7 +45,7 @@ class Size:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.end not in MODELS:
-            raise ValueError(f"end must be one of {', '.join(MODELS)}, not {self.end!r}")
+            raise ValueError(f"end must be one of {', '.join(MODELS)}, not {self.end!r:.80}")
 
 
 @dataclass(frozen=True)

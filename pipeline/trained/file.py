@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from frmdn.agent.agent import Agent
+from frmdn.agent.errors import first_line
 from frmdn.agent.memory import Memory
 from frmdn.agent.vision import ConvVAE
 from frmdn.controller.agent import make_agent
@@ -47,7 +48,8 @@ class AgentFile:
             self._agent, self._theta, self._first = _parts(self.header, tensors)
         except ValueError as error:
             raise ValueError(
-                f"{self.path} does not hold a whole agent ({error}): {REMEDY}, or read it with the frmdn that wrote it"
+                f"{self.path} does not hold a whole agent ({first_line(error)}): {REMEDY}, or read it with the frmdn "
+                "that wrote it"
             ) from None
 
     def __repr__(self) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from frmdn.agent.errors import first_line
+
 from .episode import (
     Episode,
     EpisodeSummary,
@@ -85,7 +87,9 @@ class IndexedFolder:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 remedy = "free some space and run the same command again: what is written is kept"
                 raise StoreError(f"no space left for {path} ({len(data)} bytes); {remedy}") from error
-            raise StoreError(f"cannot write {path} ({error}); mend it and run the same command again") from error
+            raise StoreError(
+                f"cannot write {path} ({first_line(error)}); mend it and run the same command again"
+            ) from error
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
@@ -188,4 +192,4 @@ class EpisodeStore(IndexedFolder):
         except StoreError as error:
             raise StoreError(f"{error}; {remedy}") from error
         except Exception as error:
-            raise StoreError(f"{self.path(index)} is damaged ({error}); {remedy}") from error
+            raise StoreError(f"{self.path(index)} is damaged ({first_line(error)}); {remedy}") from error

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frmdn.agent.errors import first_line, shortened
+
+from ..sources.packed import read_arrays, read_header
 from .take import Source, Take, Tracks, stamp
 
 FRAMES = ("frames", "frame", "obs", "observations", "observation", "images", "pictures")
@@ -46,11 +49,11 @@ class Archive:
         try:
             with zipfile.ZipFile(path) as file:
                 self.names = [name.removesuffix(".npy") for name in file.namelist()]
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zip, zlib, LZMA and NumPy raise what they like over what a stranger packed
             raise self.broken(error) from None
 
     def broken(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path} is no whole npz file of numbers ({error}): write it again")
+        return ValueError(f"{self.path} is no whole npz file of numbers ({first_line(error)}): write it again")
 
     def find(self, names: Sequence[str]) -> str | None:
         """The array that bears one of these names."""
@@ -62,23 +65,22 @@ class Archive:
         if name is None:
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                return np.asarray(file[name])
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            return read_arrays(self.path, {name})[name]
+        except Exception as error:
             raise self.broken(error) from None
 
     def shape(self, name: str) -> tuple[int, ...]:
         try:
             with zipfile.ZipFile(self.path) as file, file.open(name + ".npy") as stream:
-                return self._header(stream)[0]
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+                return read_header(stream)[0]
+        except Exception as error:
             raise self.broken(error) from None
 
     def rows(self, name: str, start: int, stop: int) -> Iterator[NDArray[Any]]:
         """Entries start to stop-1 along the first axis, without reading the others into memory."""
         try:
             with zipfile.ZipFile(self.path) as file, file.open(name + ".npy") as stream:
-                shape, fortran, dtype = self._header(stream)
+                shape, fortran, dtype = read_header(stream)
                 if fortran:
                     raise ValueError(f"{name} is in Fortran's order: save np.ascontiguousarray of it")
                 size = prod(shape[1:]) * dtype.itemsize
@@ -88,20 +90,12 @@ class Archive:
                     if len(data) < size:
                         raise ValueError(f"{name} is cut short")
                     yield np.frombuffer(data, dtype).reshape(shape[1:])
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:
             raise self.broken(error) from None
 
     def ended(self, flags: NDArray[Any] | None) -> bool:
         """Whether flags, one or one a row, say that the task ended with the last row."""
         return flags is not None and flags.size > 0 and bool(np.asarray(flags).reshape(-1)[-1])
-
-    def _header(self, stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
-        if dtype.hasobject:
-            raise ValueError("it holds objects")
-        return shape, fortran, dtype
 
     def _skip(self, stream: Any, size: int) -> None:
         while size > 0:
@@ -126,9 +120,8 @@ class Place:
 def _takes(archive: Archive) -> Iterator[Take]:
     name = archive.find(FRAMES)
     if name is None:
-        raise ValueError(
-            f"{archive.path} has no frames (it holds {', '.join(archive.names) or 'nothing'}): name them {FRAMES[0]}"
-        )
+        told = shortened(", ".join(archive.names), 200)
+        raise ValueError(f"{archive.path} has no frames (it holds {told or 'nothing'}): name them {FRAMES[0]}")
     shape, lengths = archive.shape(name), archive.read([LENGTHS])
     if lengths is None and len(shape) in (3, 4):
         yield _take(archive, archive.path.name, Place(name, 0, 1, 0, shape[0]))
@@ -182,6 +175,8 @@ def _part(archive: Archive, where: str, names: Sequence[str], place: Place) -> N
     if found is None or (place.episodes == 1 and not place.padded):
         return found
     label = f"{where}: {archive.find(names)}"
+    if not found.ndim:
+        raise ValueError(f"{label} is a single number: give it a row for each step")
     if place.padded:
         if found.ndim < 2 or len(found) != shape[0] or shape[1] - found.shape[1] not in (0, 1):
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -12,10 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from frmdn.agent.errors import first_line
+
 from .lerobot_episodes import Place, places, pyarrow_parquet, read_columns
 from .take import Source, Take, Tracks, stamp
 from .videos import pictures
 
+MOST_PIXELS = 1 << 25  # of a picture: eight times 4K would be more
 ACTION, REWARD, DONE = "action", "next.reward", "next.done"
 
 
@@ -27,17 +31,27 @@ def lerobot(path: Path, camera: str = "") -> Source:
         MissingExtra: pyarrow, or for AV1 videos PyAV, is not installed.
     """
     info = _info(path / "meta" / "info.json")
-    key = _camera(path, info.get("features", {}), camera)
+    key = _camera(path, info["features"], camera)
     return Source("lerobot", path.resolve().name, [_take(place, key) for place in places(path, info, key)])
 
 
 def _info(path: Path) -> dict[str, Any]:
+    """The description of a data set; ValueError names what in it is of another kind than it must be."""
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): write it again") from None
-    if not isinstance(info, dict) or not isinstance(info.get("features"), dict):
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not valid JSON ({first_line(error)}): write it again") from None
+    features = info.get("features") if isinstance(info, dict) else None
+    if not isinstance(features, dict) or not all(isinstance(feature, dict) for feature in features.values()):
         raise ValueError(f"{path} does not say which features there are: is this a LeRobot data set?")
+    for name in ("total_episodes", "chunks_size"):
+        number = info.get(name) or 0
+        if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+            raise ValueError(f"{path}: {name} must be a whole number, not {number!r:.40}")
+    for name in ("data_path", "video_path"):
+        if not isinstance(info.get(name) or "", str):
+            raise ValueError(f"{path}: {name} must be the name of a file, not {info[name]!r:.40}")
+    info["total_episodes"] = info.get("total_episodes") or 0
     return info
 
 
@@ -62,28 +76,61 @@ def _take(place: Place, key: str) -> Take:
 
 def _tracks(place: Place) -> Tracks:
     columns = read_columns(place.table, [ACTION, REWARD, DONE], place.number if place.shared else None)
-    actions = np.asarray(columns[ACTION]) if ACTION in columns else None
-    rewards = np.asarray(columns[REWARD]).reshape(-1) if REWARD in columns else None
-    ended = DONE in columns and bool(np.asarray(columns[DONE]).reshape(-1)[-1:].any())
-    if actions is not None and actions.dtype == object:
-        raise ValueError(f"{place.table} has actions of different lengths: write it again")
-    return Tracks(str(place.table), actions, rewards, ended)
+    actions, rewards, ends = (_numbers(place.table, name, columns.get(name)) for name in (ACTION, REWARD, DONE))
+    ended = ends is not None and bool(ends.reshape(-1)[-1:].any())
+    return Tracks(str(place.table), actions, None if rewards is None else rewards.reshape(-1), ended)
+
+
+def _numbers(table: Path, name: str, column: list[Any] | None) -> NDArray[Any] | None:
+    """A column as an array of numbers; ValueError where its rows have different lengths, or are something else."""
+    if column is None:
+        return None
+    try:
+        array = np.asarray(column)
+    except (ValueError, OverflowError):
+        array = np.empty(0, object)
+    if array.dtype == object:
+        raise ValueError(f"{table}: the rows of {name} are no numbers, or of different lengths: write it again")
+    return array
 
 
 def _images(place: Place, key: str) -> Iterator[NDArray[np.uint8]]:
     """Pictures that stand in the parquet file itself, as PNG or JPEG, some rows at a time."""
-    columns = [key, "episode_index"] if place.shared else [key]
-    with pyarrow_parquet().ParquetFile(place.table) as file:
-        for batch in file.iter_batches(batch_size=64, columns=columns):
-            numbers = batch.column("episode_index").to_pylist() if place.shared else [place.number] * len(batch)
-            for number, cell in zip(numbers, batch.column(key), strict=True):
-                if number == place.number:
-                    yield _picture(place.table, key, cell.as_py())
+    columns, table = [key, "episode_index"] if place.shared else [key], place.table
+    parquet = pyarrow_parquet()
+    try:
+        with parquet.ParquetFile(table) as file:
+            for batch in file.iter_batches(batch_size=64, columns=columns):
+                numbers = batch.column("episode_index").to_pylist() if place.shared else [place.number] * len(batch)
+                for number, cell in zip(numbers, batch.column(key), strict=True):
+                    if number == place.number:
+                        yield _picture(cell.as_py())
+    except (ValueError, OSError, KeyError, cv2.error) as error:
+        raise ValueError(
+            f"{table} has a row whose {key:.60} is no picture ({first_line(error)}): write it again with its bytes"
+        ) from None
 
 
-def _picture(table: Path, key: str, cell: Any) -> NDArray[np.uint8]:
+def _picture(cell: Any) -> NDArray[np.uint8]:
+    """u8[H,W,3] of a cell {"bytes": PNG or JPEG}; its header is looked at before memory is spent on it."""
     data = cell.get("bytes") if isinstance(cell, dict) else None
-    picture = cv2.imdecode(np.frombuffer(data or b"", np.uint8), cv2.IMREAD_COLOR) if data else None
+    if not isinstance(data, bytes) or not data:
+        raise ValueError("it has no bytes")
+    width, height = _picture_size(data)
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"it promises {width} x {height} pixels")
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None:
-        raise ValueError(f"{table} has a row whose {key} is no picture: write it again with its bytes")
+        raise ValueError("its bytes are no PNG or JPEG")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _picture_size(data: bytes) -> tuple[int, int]:
+    """Width and height that the header of a picture promises."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.size
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        raise ValueError(f"its bytes are no PNG or JPEG: {first_line(error)}") from None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line, shortened
 
 from .videos import frame_count
 
@@ -17,6 +18,8 @@ VIDEO = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d
 DATA_3 = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_3 = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 FILES = "chunk_index", "file_index"
+FIELD = re.compile(r"\{(\w+)(?::0(\d\d?)d)?\}")  # of such a name: {episode_index:06d}
+MOST = 1e12  # of anything that is counted
 
 
 @dataclass(frozen=True)
@@ -43,23 +46,27 @@ def places(path: Path, info: Mapping[str, Any], key: str) -> list[Place]:
     version = str(info.get("codebase_version", "v2.0")).lstrip("v")
     stored = info["features"][key]["dtype"] == "video"
     if version.startswith("2."):
-        found = [_own_files(path, info, key, number, stored) for number in range(int(info.get("total_episodes", 0)))]
+        found = [_own_files(path, info, key, number, stored) for number in range(info["total_episodes"])]
     elif version.startswith("3."):
         found = _common_files(path, info, key, stored)
     else:
-        raise ValueError(f"{path} is in version v{version} of LeRobot's layout: versions 2.0, 2.1 and 3.0 are read")
+        raise ValueError(f"{path} is in version v{version:.20} of LeRobot's layout: versions 2.0, 2.1 and 3.0 are read")
     for place in found:
         for file in (place.table, *([place.video] if place.video else [])):
             if not file.is_file():
-                raise ValueError(f"{file} is not there, but {path} says that it has {len(found)} episodes")
+                told = f"{path} says that it has {len(found)} episodes"
+                raise ValueError(f"{shortened(str(file), 200)} is not there, but {told}")
     return found
 
 
 def _own_files(path: Path, info: Mapping[str, Any], key: str, number: int, stored: bool) -> Place:
-    size = int(info.get("chunks_size") or CHUNK)
+    size = info.get("chunks_size") or CHUNK
     names = {"episode_chunk": number // size, "episode_index": number, "video_key": key}
-    video = path / str(info.get("video_path") or VIDEO).format(**names) if stored else None
-    return Place(number, path / str(info.get("data_path") or DATA).format(**names), video=video)
+    for name in ("data_path", "video_path"):
+        if info["total_episodes"] > 1 and "{episode_index" not in (info.get(name) or "{episode_index"):
+            raise ValueError(f"{path}: {name} is {info[name]!r:.80}, one file for all: it must name episode_index")
+    video = _file(path, info, ("video_path", VIDEO), names) if stored else None
+    return Place(number, _file(path, info, ("data_path", DATA), names), video=video)
 
 
 def _common_files(path: Path, info: Mapping[str, Any], key: str, stored: bool) -> list[Place]:
@@ -76,23 +83,43 @@ def _common_files(path: Path, info: Mapping[str, Any], key: str, stored: bool) -
         rows += [dict(zip(columns, row, strict=True)) for row in zip(*(found[name] for name in columns), strict=True)]
     if not rows:
         raise ValueError(f"{path / 'meta' / 'episodes'} holds no table of episodes: copy the data set whole")
-    rate = float(info.get("fps") or 0)
-    if stored and rate <= 0:
+    rate = info.get("fps")
+    if stored and not (isinstance(rate, int | float) and 0 < rate < MOST):
         raise ValueError(f"{path / 'meta' / 'info.json'} does not say how many pictures a second there are (fps)")
-    return [_in_common(path, info, key, rate if stored else None, row) for row in rows]
+    return [_in_common(path, info, key, float(rate or 0) if stored else None, row) for row in rows]
 
 
 def _in_common(path: Path, info: Mapping[str, Any], key: str, rate: float | None, row: Mapping[str, Any]) -> Place:
-    def file(form: str, owner: str) -> Path:
-        numbers = {name: int(row[f"{owner}/{name}"]) for name in FILES}
-        return path / form.format(**numbers, video_key=key)
+    for name, value in row.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST:
+            raise ValueError(f"{path / 'meta' / 'episodes'}: {name:.60} must be a number from 0 up, not {value!r:.40}")
 
-    table = file(str(info.get("data_path") or DATA_3), "data")
+    def file(template: tuple[str, str], owner: str) -> Path:
+        names = {name: int(row[f"{owner}/{name}"]) for name in FILES}
+        return _file(path, info, template, names | {"video_key": key})
+
+    table = file(("data_path", DATA_3), "data")
     number, count = int(row["episode_index"]), int(row["length"])
     if rate is None:
         return Place(number, table, True, count=count)
     first = round(float(row[f"videos/{key}/from_timestamp"]) * rate)
-    return Place(number, table, True, file(str(info.get("video_path") or VIDEO_3), f"videos/{key}"), first, count)
+    return Place(number, table, True, file(("video_path", VIDEO_3), f"videos/{key}"), first, count)
+
+
+def _file(path: Path, info: Mapping[str, Any], template: tuple[str, str], names: Mapping[str, Any]) -> Path:
+    """The file of an episode, inside the data set: its description may be a stranger's, and name any file of ours.
+
+    `str.format` is not used: what it fills in may be of any width, and look into our objects.
+    """
+    key, usual = template
+    pattern = str(info.get(key) or usual)
+    name = FIELD.sub(lambda found: str(names.get(found[1], found[0])).zfill(int(found[2] or 0)), pattern)
+    place = PurePosixPath(name)
+    if place.is_absolute() or ".." in place.parts or "\0" in name or not place.parts:
+        raise ValueError(f"{path}: {key} leads to {name!r:.80}, which lies outside of the data set: do not trust it")
+    if len(name) > 1000 or any(len(part) > 200 for part in place.parts):
+        raise ValueError(f"{path}: {key} leads to {name!r:.80}, which is too long for the name of a file")
+    return path / place
 
 
 def read_columns(table: Path, names: list[str], episode: int | None = None) -> dict[str, list[Any]]:
@@ -110,7 +137,7 @@ def read_columns(table: Path, names: list[str], episode: int | None = None) -> d
                 read[name] = (column if mine is None else column.filter(mine)).to_pylist()
             return read
     except (ValueError, OSError, KeyError) as error:  # pyarrow's own errors are of these kinds
-        raise ValueError(f"{table} is no whole parquet file ({error}): write it again") from None
+        raise ValueError(f"{table} is no whole parquet file ({first_line(error)}): write it again") from None
 
 
 def pyarrow_parquet() -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line
 from frmdn.envs.spec import ActionCodec
 
+from .hdf5 import check_recorded_file
 from .survey import rest
 from .take import Source, Take, Tracks, stamp
 
 ID = re.compile(r"(?:[-_\w]+/)*[-_\w]+-v\d+")  # (namespace/)name-v0
+
+MOST_EPISODES = 10_000_000  # each is a number in memory before anything is read of it
 
 
 def import_minari(purpose: str) -> Any:
@@ -49,24 +54,18 @@ def minari_source(place: Path | str, camera: str = "") -> Source:
         MissingExtra: Minari, or what this data set needs, is not installed.
     """
     minari = import_minari("reading a Minari data set")
-    try:
+    with _whole(str(place)):
         data = _load(minari, place)
-    except FileNotFoundError:
-        raise ValueError(
-            f"Minari has no data set {place} on this machine: frmdn downloads nothing; run minari download {place}"
-        ) from None
-    except ImportError as error:
-        raise MissingExtra("pyarrow", "parquet", f"{place} ({error})") from None
-    key = _camera(str(place), data.observation_space, camera)
-    action = _action(str(place), data.action_space)
-    files = sorted(file for file in Path(data.storage.data_path).rglob("*") if file.is_file())
-    mark = stamp(*files)
-    reader, steps = _Reader(data, str(place), key), data.storage.get_episode_metadata(data.episode_indices)
+        folder, spaces = Path(data.storage.data_path), (data.observation_space, data.action_space)
+    key, action = _camera(str(place), spaces[0], camera), _action(str(place), spaces[1])
+    mark = stamp(*sorted(file for file in folder.rglob("*") if file.is_file()))
+    with _whole(str(place)):
+        steps = list(data.storage.get_episode_metadata(data.episode_indices))
+        numbers = [int(about["total_steps"]) for about in steps]
+    reader = _Reader(data, str(place), key)
     takes = [
-        Take(
-            f"episode {i}", mark, partial(reader.pictures, i), partial(reader.tracks, i), int(about["total_steps"]) + 1
-        )
-        for i, about in zip(data.episode_indices.tolist(), steps, strict=True)
+        Take(f"episode {i}", mark, partial(reader.pictures, i), partial(reader.tracks, i), number + 1)
+        for i, number in zip(data.episode_indices.tolist(), numbers, strict=True)
     ]
     return Source("minari", Path(place).name if isinstance(place, Path) else place, takes, action)
 
@@ -84,10 +83,45 @@ def _action(name: str, space: gymnasium.Space[Any]) -> ActionCodec | None:
         raise ValueError(f"{name}: {error}") from None
 
 
+@contextmanager
+def _whole(place: str) -> Iterator[None]:
+    """What Minari raises inside becomes one line: it asserts what it expects of a file, and says nothing."""
+    try:
+        yield
+    except (MissingExtra, MemoryError):
+        raise
+    except FileNotFoundError as error:
+        if ID.fullmatch(place) and not Path(place).exists():
+            raise ValueError(
+                f"Minari has no data set {place} on this machine: frmdn downloads nothing; run minari download {place}"
+            ) from None
+        raise ValueError(f"{place} lacks a file ({first_line(error)}): copy it once more") from None
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "parquet", f"{place} ({error})") from None
+    except Exception as error:
+        told = first_line(error)
+        if told.startswith(place):
+            raise ValueError(told) from None
+        raise ValueError(f"{place} is no whole Minari data set ({told}): copy it once more") from None
+
+
 def _load(minari: Any, place: Path | str) -> Any:
+    """The data set, once its files are known to lead to no other ones."""
     if isinstance(place, str):
-        return minari.load_dataset(place, download=False)
-    return minari.MinariDataset(place if (place / "metadata.json").is_file() else place / "data")
+        from minari.storage.datasets_root_dir import get_dataset_path
+
+        data = Path(get_dataset_path(place)) / "data"
+        if not data.is_dir():
+            raise FileNotFoundError(data)
+    else:
+        data = place if (place / "metadata.json").is_file() else place / "data"
+    about = json.loads((data / "metadata.json").read_text(encoding="utf-8"))
+    count = about.get("total_episodes") if isinstance(about, dict) else None
+    if not isinstance(count, int) or not 0 <= count <= MOST_EPISODES:
+        raise ValueError(f"its metadata.json speaks of {count!r:.40} episodes")
+    for file in sorted(data.rglob("*.hdf5")):
+        check_recorded_file(file)
+    return minari.MinariDataset(data)
 
 
 def _camera(name: str, space: gymnasium.Space[Any], camera: str) -> tuple[str, ...]:
@@ -125,16 +159,22 @@ class _Reader:
     def episode(self, index: int) -> Any:
         if self._kept is None or self._kept[0] != index:
             self._kept = None  # first: two would be one too many
-            self._kept = index, next(iter(self.storage.get_episodes([index])))
+            with _whole(self.name):
+                self._kept = index, next(iter(self.storage.get_episodes([index])))
+        assert self._kept is not None
         return self._kept[1]
 
     def pictures(self, index: int) -> Iterator[NDArray[np.uint8]]:
-        found = self.episode(index)["observations"]
-        for name in self.key:
-            found = found[name]
-        yield from found
+        with _whole(self.name):
+            found = self.episode(index)["observations"]
+            for name in self.key:
+                found = found[name]
+            pictures = iter(found)
+        yield from pictures
 
     def tracks(self, index: int) -> Tracks:
-        found = self.episode(index)
-        actions, rewards = np.asarray(found["actions"]), np.asarray(found["rewards"])
-        return Tracks(f"{self.name}, episode {index}", actions, rewards, bool(np.any(found["terminations"])))
+        with _whole(self.name):
+            found = self.episode(index)
+            actions, rewards = np.asarray(found["actions"]), np.asarray(found["rewards"])
+            ended = bool(np.any(found["terminations"]))
+        return Tracks(f"{self.name}, episode {index}", actions, rewards, ended)

@@ -12,6 +12,8 @@ from frmdn.envs.spec import ActionCodec
 
 from .take import Tracks
 
+LARGEST = 1e38  # of what is stored as float32
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -78,7 +80,9 @@ def checked(tracks: Tracks) -> NDArray[Any]:
 def _numbers(where: str, name: str, values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{where} has {name} of {values.dtype}, which are no numbers: save them as numbers")
-    bad = np.argwhere(~np.isfinite(values))
+    if not values.ndim:
+        raise ValueError(f"{where} has a single number as its {name}: give a row for each step")
+    bad = np.argwhere(~(np.abs(values) < LARGEST))
     if len(bad):
         value = values[tuple(bad[0])]
         column = f", column {bad[0][1]}" if values.ndim > 1 and values.shape[1] > 1 else ""

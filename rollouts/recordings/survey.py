@@ -14,6 +14,7 @@ from .rows import checked
 from .take import Source, Tracks
 
 Wish = Literal["auto", "discrete", "numbers", "none"]
+MOST_ACTIONS = 4096  # that are chosen among: each is a number of every stored transition
 NOBODY = ActionCodec("box")  # no numbers: nobody acts
 
 
@@ -85,9 +86,14 @@ def _codec(seen: list[_Seen], wish: Wish) -> ActionCodec:
             raise ValueError(
                 f"{worst} has action {low[0]}: discrete ones count from 0; or import with --actions numbers"
             )
+        if high[0] >= MOST_ACTIONS:
+            worst = next(one.where for one in seen if one.high[0] >= MOST_ACTIONS)
+            raise ValueError(
+                f"{worst} has action {high[0]}: there may be {MOST_ACTIONS} at most; or import with --actions numbers"
+            )
         return ActionCodec("discrete", n=int(high[0]) + 1)
     lows, highs = [float(x) for x in low], [float(x) for x in high]
-    highs = [b if b > a else a + 1 for a, b in zip(lows, highs, strict=True)]
+    highs = [b if b > a else a + max(1.0, abs(a)) for a, b in zip(lows, highs, strict=True)]
     return ActionCodec("box", tuple(lows), tuple(highs), rest(lows, highs))
 
 

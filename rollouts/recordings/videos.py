@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line
 
+from ..sources.packed import read_arrays
 from ..sources.tables import Choice, read_table
 from .arrays import ACTIONS, ENDS, REWARDS, Archive
 from .take import Source, Take, Tracks, stamp
@@ -113,7 +114,7 @@ def _av1(path: Path, first: int) -> Iterator[NDArray[np.uint8]]:
                 if (frame.time or 0.0) >= begin:
                     yield frame.to_ndarray(format="rgb24")
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path} is no whole video ({error}): write it again") from None
+        raise ValueError(f"{path} is no whole video ({first_line(error)}): write it again") from None
 
 
 # What was done
@@ -128,9 +129,9 @@ def _tracks(video: Path, beside: Path | None) -> Tracks:
         archive = Archive(beside)
         return Tracks(str(beside), archive.read(ACTIONS), archive.read(REWARDS), archive.ended(archive.read(ENDS)))
     try:
-        return Tracks(str(beside), np.load(beside, allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{beside} is no whole npy file of numbers ({error}): write it again") from None
+        return Tracks(str(beside), read_arrays(beside)[""])
+    except Exception as error:
+        raise ValueError(f"{beside} is no whole npy file of numbers ({first_line(error)}): write it again") from None
 
 
 def _csv(path: Path) -> Tracks:

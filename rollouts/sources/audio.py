@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line
 
 RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".mp3", ".sph", ".nist")
@@ -49,7 +49,7 @@ def read_audio(path: Path) -> np.ndarray:
             _check_plausible(path, rate, file.channels)
             samples = _read_all(path, file, "int16" if exact else "float64")
     except (sound.LibsndfileError, OSError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be read as audio ({error}): {REMEDY}") from None
+        raise ValueError(f"{path} cannot be read as audio ({first_line(error)}): {REMEDY}") from None
     if len(samples) < least or not len(samples):
         raise ValueError(f"{path} is cut short: {len(samples)} of {promised} samples: {REMEDY}")
     if exact and rate == RATE and samples.shape[1] == 1:

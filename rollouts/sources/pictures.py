@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line
 
 IDX_IMAGES = 0x00000803  # unsigned bytes, three axes
 CIFAR_SIDE, CIFAR_RECORD = 32, 1 + 3 * 32 * 32  # one byte of label, then the planes red, green, blue
-MOST = 1 << 30  # bytes of pictures in a file, unpacked: twenty times MNIST
+MOST = 1 << 29  # bytes of pictures in a file, unpacked: ten times MNIST
+TIGHTEST = 1100  # bytes that gzip makes of one, at most
+BLOCK = 1 << 20  # bytes unpacked at once: what a header promises is not reserved before it is there
 REMEDY = "download it again, or leave it out of the folder"
 
 
@@ -89,7 +91,7 @@ def _split_of(name: str) -> str:
     return "test" if name.startswith(("t10k", "test")) else "train"
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path) -> bytes | bytearray:
     data = path.read_bytes()
     if data[:2] != b"\x1f\x8b":
         return data
@@ -97,12 +99,17 @@ def _bytes(path: Path) -> bytes:
         with gzip.open(path) as file:
             head = file.read(16)
             promised = 16 + math.prod(int.from_bytes(head[i : i + 4], "big") for i in (4, 8, 12))
-            limit = promised if int.from_bytes(head[:4], "big") == IDX_IMAGES else MOST
+            magic = int.from_bytes(head[:4], "big") == IDX_IMAGES
+            limit = promised if magic else MOST
             if limit > MOST:
                 raise ValueError(f"{path} promises {limit} bytes of pictures, and {MOST} is the most: {REMEDY}")
-            unpacked = head + file.read(limit - len(head) + 1)
+            if magic and limit > TIGHTEST * len(data):
+                raise ValueError(f"{path} promises {limit} bytes of pictures, which {len(data)} cannot hold: {REMEDY}")
+            unpacked = bytearray(head)
+            while len(unpacked) <= limit and (block := file.read(min(BLOCK, limit + 1 - len(unpacked)))):
+                unpacked += block
         if len(unpacked) > MOST:
             raise ValueError(f"{path} unpacks to more than {MOST} bytes: {REMEDY}")
         return unpacked
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is a damaged gzip ({error}): {REMEDY}") from None
+        raise ValueError(f"{path} is a damaged gzip ({first_line(error)}): {REMEDY}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, first_line, shortened
+
+from .packed import read_arrays
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # how files say that a number is missing, in any case
-MOST = 1 << 34  # bytes of an npz file, unpacked
+LONGEST = 900  # characters of an error
 LENGTHS = "lengths"  # of an npz file: rows of each sequence of its one other array
 
 
@@ -50,7 +52,7 @@ class Table:
 
 def place(path: Path, column: str, row: int, sequence: str = "") -> str:
     """Where in a file, for an error's beginning."""
-    return f"{path}{', sequence ' + sequence if sequence else ''}, column {column}, row {row}"
+    return f"{path}{', sequence ' + sequence[:80] if sequence else ''}, column {column:.80}, row {row}"
 
 
 def read_table(path: Path, choice: Choice) -> Table:
@@ -66,6 +68,13 @@ def read_table(path: Path, choice: Choice) -> Table:
     """
     if not path.is_file():
         raise ValueError(f"{path} is not there: give --data a file that ends with {', '.join(SUFFIXES)}")
+    try:
+        return _table(path, choice)
+    except ValueError as error:  # names of arrays, columns and cells stand in it, of any length
+        raise ValueError(shortened(str(error), LONGEST)) from None
+
+
+def _table(path: Path, choice: Choice) -> Table:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return _of_arrays(path, _arrays(path), choice)
@@ -75,11 +84,12 @@ def read_table(path: Path, choice: Choice) -> Table:
 
 def _chosen(path: Path, names: Sequence[str], choice: Choice) -> tuple[list[str], list[str]]:
     """Targets and contexts; ValueError where a name is not there or has two parts."""
-    asked = [*choice.target, *choice.context, *([choice.sequence] if choice.sequence else [])]
-    for name in asked:
-        if name not in names:
-            raise ValueError(f"{path} has no column {name}: its columns are {', '.join(names)}")
-        if asked.count(name) > 1:
+    asked = Counter([*choice.target, *choice.context, *([choice.sequence] if choice.sequence else [])])
+    known = set(names)
+    for name, count in asked.items():
+        if name not in known:
+            raise ValueError(f"{path} has no column {name}: its columns are {shortened(', '.join(names), 300)}")
+        if count > 1:
             raise ValueError(f"{path}, column {name}: it can be target, context or sequence, but only one of them")
     target = choice.target or [name for name in names if name not in asked]
     if not target:
@@ -107,11 +117,10 @@ def _of_arrays(path: Path, arrays: Mapping[str, np.ndarray], choice: Choice) -> 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The sequences f[T,n] of an npy or npz file."""
     try:
-        check_packed(path)
-        loaded: Any = np.load(path, allow_pickle=False)
-        found = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no whole {path.suffix} file of numbers ({error}): write it again") from None
+        found = read_arrays(path)
+    except Exception as error:  # zip, zlib, LZMA and NumPy raise what they like over what a stranger packed
+        told = first_line(error)
+        raise ValueError(f"{path} is no whole {path.suffix} file of numbers ({told}): write it again") from None
     lengths = found.pop(LENGTHS, None)
     if lengths is not None:
         if len(found) != 1:
@@ -126,23 +135,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         if array.ndim == 3 and len(found) == 1:
             made |= {str(i): part for i, part in enumerate(array)}
         elif array.ndim in (1, 2):
-            made[name] = array.reshape(len(array), -1)
+            made[name] = array if array.ndim == 2 else array[:, None]
         else:
             raise ValueError(f"{where} is {list(array.shape)}, but must be [time] or [time, columns]")
     made = {name: array for name, array in made.items() if array.size}
     if not made:
         raise ValueError(f"{path} has no rows")
     return made
-
-
-def check_packed(path: Path) -> None:
-    """An npz file is a zip, and a small one can unpack beyond all memory."""
-    if path.suffix.lower() != ".npz":
-        return
-    with zipfile.ZipFile(path) as archive:
-        size = sum(item.file_size for item in archive.infolist())
-    if size > MOST:
-        raise ValueError(f"it unpacks to {size} bytes, and {MOST} is the most: divide it")
 
 
 def _cut(path: Path, name: str, array: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
@@ -185,10 +184,10 @@ def _numbers(path: Path, name: str, cells: Sequence[Any]) -> Iterator[float]:
             if cell is not None and str(cell).strip().lower() not in MISSING:
                 comma = re.fullmatch(r"\s*[-+]?\d+,\d+\s*", str(cell))
                 remedy = "write decimals with a point" if comma else "choose columns of numbers by --target"
-                raise ValueError(f"{place(path, name, row)}: {cell!r} is no number: {remedy}") from None
+                raise ValueError(f"{place(path, name, row)}: {cell!r:.80} is no number: {remedy}") from None
             number = np.nan
         if np.isinf(number):
-            raise ValueError(f"{place(path, name, row)}: {cell!r} is no value: mend the file")
+            raise ValueError(f"{place(path, name, row)}: {cell!r:.80} is no value: mend the file")
         yield number
 
 
@@ -200,7 +199,7 @@ def _csv(path: Path) -> tuple[list[str], Column]:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter)
         rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no text of columns ({error}): save it as csv in UTF-8") from None
+        raise ValueError(f"{path} is no text of columns ({first_line(error)}): save it as csv in UTF-8") from None
     if not rows:
         raise ValueError(f"{path} has no rows")
     names = [cell.strip() for cell in rows[0][1]]
@@ -208,16 +207,18 @@ def _csv(path: Path) -> tuple[list[str], Column]:
         names = [str(i) for i in range(len(names))]
     else:
         rows = rows[1:]
-    for name in names:
-        if not name or names.count(name) > 1:
-            raise ValueError(f"{path}: its header names column {name!r} {names.count(name)} times: give each one name")
+    counts = Counter(names)
+    for name, count in counts.items():
+        if not name or count > 1:
+            raise ValueError(f"{path}: its header names column {name!r:.80} {count} times: give each one name")
     for row, (line, cells) in enumerate(rows, 1):
         if len(cells) != len(names):
             raise ValueError(
                 f"{path}, row {row} (line {line}) has {len(cells)} cells, but there are {len(names)} columns: "
                 "mend the row, or quote cells that hold the separator"
             )
-    return names, lambda name: [cells[names.index(name)] for _, cells in rows]
+    places = {name: at for at, name in enumerate(names)}
+    return names, lambda name: [cells[places[name]] for _, cells in rows]
 
 
 def _is_number(text: str) -> bool:
@@ -235,7 +236,8 @@ def _parquet(path: Path) -> tuple[list[str], Column]:
     except ImportError:
         raise MissingExtra("pyarrow", "parquet", "reading parquet files") from None
     try:
-        table = parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise ValueError(f"{path} is no whole parquet file ({error}): write it again") from None
+        with parquet.ParquetFile(path) as file:  # of a folder or a URI of the same name nothing is read
+            table = file.read()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise ValueError(f"{path} is no whole parquet file ({first_line(error)}): write it again") from None
     return list(table.column_names), lambda name: table.column(name).to_pylist()

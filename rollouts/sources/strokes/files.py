@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from frmdn.agent.errors import first_line, shortened
+
 from .carrier import Strokes
 from .ink import placed, read_iam, read_inkml
 from .microjam import read_microjam
@@ -17,6 +19,7 @@ ONE: dict[str, Callable[[Path], Strokes]] = {
     ".svg": lambda path: placed(svg_lines(path), None, ""),
     ".csv": read_microjam,
 }
+LONGEST = 900  # characters of an error
 ENDINGS = (*ONE, ".ndjson", ".npz")
 
 
@@ -39,6 +42,15 @@ def read_drawings(path: Path) -> dict[str, Strokes]:
 
 
 def _read(path: Path, name: str) -> dict[str, Strokes]:
+    try:
+        return _drawings(path, name)
+    except (ValueError, OverflowError, RecursionError) as error:
+        if str(path) in str(error):
+            raise ValueError(shortened(str(error), LONGEST)) from None
+        raise ValueError(f"{path} holds no drawing that can be read ({first_line(error)}): copy it once more") from None
+
+
+def _drawings(path: Path, name: str) -> dict[str, Strokes]:
     ending = path.suffix.lower()
     if ending in ONE:
         return {name: ONE[ending](path)}

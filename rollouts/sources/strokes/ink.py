@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from frmdn.agent.errors import first_line
+
 from .carrier import Strokes, ascending
 
 
@@ -28,7 +30,9 @@ def read_iam(path: Path) -> Strokes:
             lines.append(np.array([[float(p.attrib["x"]), float(p.attrib["y"])] for p in points]).reshape(-1, 2))
             times.append(np.array([float(p.attrib["time"]) for p in points]))
         except (KeyError, ValueError) as error:
-            raise ValueError(f"{path}, stroke {number}: a Point needs numbers x, y and time ({error})") from None
+            raise ValueError(
+                f"{path}, stroke {number}: a Point needs numbers x, y and time ({first_line(error)})"
+            ) from None
     if not any(map(len, lines)):
         raise ValueError(f"{path} has no Stroke with a Point: it is no file of lineStrokes")
     return placed(lines, times, _iam_text(path))
@@ -73,8 +77,8 @@ def placed(lines: list[np.ndarray], times: list[np.ndarray] | None, text: str) -
 def xml_root(path: Path, kind: str) -> ElementTree.Element:
     try:
         return ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no whole {kind} ({error}): copy it once more") from None
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an encoding that nobody knows
+        raise ValueError(f"{path} is no whole {kind} ({first_line(error)}): copy it once more") from None
 
 
 def tag_of(node: ElementTree.Element) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from frmdn.agent.errors import first_line
+
 from .carrier import Strokes, ascending
 
 COLUMNS = ("time", "x", "y", "moving")
@@ -31,7 +33,7 @@ def read_microjam(path: Path) -> Strokes:
             for number, row in enumerate(table, 2):
                 rows.append([_number(path, number, name, row[name]) for name in COLUMNS])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no whole CSV ({error})") from None
+        raise ValueError(f"{path} is no whole CSV ({first_line(error)})") from None
     if not rows:
         raise ValueError(f"{path} has no event")
     time, x, y, moving = np.array(rows).T
@@ -50,5 +52,5 @@ def _number(path: Path, row: int, column: str, text: str | None) -> float:
     except ValueError:
         value = np.nan
     if not np.isfinite(value):
-        raise ValueError(f"{path}, row {row}, column {column}: {text!r} is no number")
+        raise ValueError(f"{path}, row {row}, column {column}: {text!r:.80} is no number")
     return value

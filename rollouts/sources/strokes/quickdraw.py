@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tables import check_packed
+from frmdn.agent.errors import first_line
+
+from ..packed import check_packed
 from .carrier import END, Strokes, ascending
 
 SIDE = 256.0  # of the simplified drawings' square
@@ -43,8 +45,8 @@ def read_ndjson(path: Path) -> dict[str, Strokes]:
                 value = json.loads(line)
                 if value.get("recognized", True):
                     found[str(value.get("key_id", number))] = _drawing(value["drawing"])
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                raise ValueError(f"{path}, line {number} is no drawing of Quick, Draw! ({error})") from None
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+                raise ValueError(f"{path}, line {number} is no drawing of Quick, Draw! ({first_line(error)})") from None
     if not found:
         raise ValueError(f"{path} has no drawing that was recognised")
     return found
@@ -70,8 +72,8 @@ def read_sketches(path: Path) -> dict[str, list[Strokes]]:
         check_packed(path)
         with zipfile.ZipFile(path) as archive:
             packed = [archive.read(f"{split}.npy") for split in SPLITS]
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no npz of SketchRNN with train, valid and test ({error})") from None
+    except Exception as error:  # zip, zlib and LZMA raise what they like over what a stranger packed
+        raise ValueError(f"{path} is no npz of SketchRNN with train, valid and test ({first_line(error)})") from None
     train, valid, test = (_split(path, split, data) for split, data in zip(SPLITS, packed, strict=True))
     return {"train": train, "validation": valid, "test": test}
 
@@ -86,20 +88,50 @@ def _split(path: Path, split: str, data: bytes) -> list[Strokes]:
             drawings = list(_Arrays(stream, encoding="latin1").load())
         else:  # all drawings of one length
             drawings = list(np.frombuffer(stream.read(), dtype).reshape(shape))
-    except (ValueError, pickle.UnpicklingError, EOFError, TypeError) as error:
-        raise ValueError(f"{path}, {split}: {error}") from None
+    except Exception as error:  # an unpickler raises what the pickle makes it raise
+        raise ValueError(f"{path}, {split}: {first_line(error)}: copy it once more") from None
     return [_sketch(f"{path}, {split}, drawing {number}", rows) for number, rows in enumerate(drawings, 1)]
 
 
 class _Arrays(pickle.Unpickler):
+    """Knows the words in which NumPy pickles an array, each for the one thing that NumPy says with it.
+
+    Even they would do harm in other places: `ndarray` makes an array of any size out of nothing.
+    """
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, and not arrays alone: do not trust it")
-        return super().find_class(module, name)
+        return {"ndarray": _Array, "_reconstruct": _begun, "encode": _encoded}.get(name, np.dtype)
+
+
+class _Array:
+    """Stands for the class of arrays; it makes none."""
+
+    def __new__(cls) -> _Array:
+        raise pickle.UnpicklingError("it makes arrays out of nothing: do not trust it")
+
+
+def _begun(kind: object, shape: object, code: object) -> np.ndarray:
+    """An array that its state will fill."""
+    if kind is not _Array or shape != (0,):
+        raise pickle.UnpicklingError(f"it begins an array with {shape!r:.40}: do not trust it")
+    return np.ndarray(0, np.int8)
+
+
+def _encoded(text: str, coding: str) -> bytes:
+    """Bytes, as Python 2 wrote them."""
+    if coding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError(f"it holds text in {coding!r:.40}, and not arrays alone: do not trust it")
+    return text.encode("latin-1")
 
 
 def _sketch(where: str, rows: Any) -> Strokes:
-    array = np.asarray(rows)
+    try:
+        array = np.asarray(rows)
+        array = array.astype(np.float64) if array.dtype.kind not in "iuf" else array
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(f"{where} is no array of numbers, but must be [N,3]: dx, dy, pen lifted") from None
     if array.ndim != 2 or array.shape[1] != 3 or not len(array):
         raise ValueError(f"{where} is {list(array.shape)}, but must be [N,3]: dx, dy, pen lifted")
     pen = (array[:, 2] > 0).astype(np.uint8)

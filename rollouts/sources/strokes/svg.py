@@ -39,9 +39,8 @@ def svg_lines(path: Path) -> list[np.ndarray]:
             "Extensions, Modify Path, Apply Transform").
     """
     root = xml_root(path, "SVG file")
-    found: list[np.ndarray] = []
     try:
-        _collect(root, found)
+        found = _collect(root)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     if not found:
@@ -49,16 +48,21 @@ def svg_lines(path: Path) -> list[np.ndarray]:
     return found
 
 
-def _collect(node: ElementTree.Element, found: list[np.ndarray]) -> None:
-    tag = tag_of(node)
-    if tag in ("defs", "clipPath", "mask", "symbol", "text"):
-        return
-    lines = _shape(tag, node)
-    if "transform" in node.attrib and (lines or len(node)):
-        raise ValueError("a `transform` would move its lines: apply it first, and save as plain paths")
-    found += lines
-    for child in node:
-        _collect(child, found)
+def _collect(root: ElementTree.Element) -> list[np.ndarray]:
+    """The lines of all nodes in the order of the file, however deep they lie in each other."""
+    found: list[np.ndarray] = []
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        tag = tag_of(node)
+        if tag in ("defs", "clipPath", "mask", "symbol", "text"):
+            continue
+        lines = _shape(tag, node)
+        if "transform" in node.attrib and (lines or len(node)):
+            raise ValueError("a `transform` would move its lines: apply it first, and save as plain paths")
+        found += lines
+        waiting += reversed(node)
+    return found
 
 
 def _shape(tag: str, node: ElementTree.Element) -> list[np.ndarray]:

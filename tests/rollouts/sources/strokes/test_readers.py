@@ -188,7 +188,7 @@ def test_bytes_that_are_no_text_are_named_with_their_file(tmp_path: Path, name: 
 
 
 def test_a_small_npz_does_not_unpack_beyond_all_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frmdn.rollouts.sources.tables.MOST", 10**6)
+    monkeypatch.setattr("frmdn.rollouts.sources.packed.MOST", 10**6)
     path = tmp_path / "a.npz"
     np.savez_compressed(path, train=np.zeros((9, 10**5, 3), np.int16), valid=np.zeros(1), test=np.zeros(1))
     with pytest.raises(ValueError, match=r"a\.npz is no npz of SketchRNN .*it unpacks to"):
