@@ -195,6 +195,8 @@ def halves(trial: Trial) -> None:
     killed(trial)
     config = (trial.folder / "config.json").read_bytes() if (trial.folder / "config.json").exists() else b""
     files = sorted(path for path in trial.folder.rglob("*") if path.is_file() and path.name not in (".lock", "log.txt"))
+    # A kill tears what was being written. What a finished stage left is read, and named, only by whoever needs it.
+    files = [path for path in files if not any((above / "done.json").exists() for above in path.parents)]
     if not files:
         return
     victim = trial.rng.choice(files)

@@ -21,4 +21,4 @@ def test_killed_once(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "f.json").read_text())
     assert (found["trials"], found["survived"], found["units_lost"]) == (2, 2, 0)
-    assert found["artefacts_compared"] > 30 and set(found["events"]) >= {"collect", "vision", "memory", "evolve"}
+    assert found["artefacts_compared"] >= 30 and set(found["events"]) >= {"collect", "vision", "memory", "evolve"}

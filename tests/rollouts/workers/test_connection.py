@@ -81,7 +81,8 @@ def test_a_wrong_address_fails_within_seconds(silent, listener):
 
 
 DRIVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 from frmdn.envs.worlds.counting import counting_spec
 from frmdn.envs.vector import make_slots
 from frmdn.rollouts.job import Job
