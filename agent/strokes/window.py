@@ -56,9 +56,14 @@ class WindowLSTM(nn.Module):
             zero(batch, self.characters),
         )
 
+    def _steps(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """alpha, beta, and how far the windows walk, each f32[B,M]."""
+        alpha, beta, step = self.walk(hidden).clamp(-8, 4).exp().chunk(3, -1)
+        return alpha, beta, step
+
     def centre(self, state: WindowState) -> Tensor:
         """Where the window stands as a whole, f32[B], in characters: the mean of its places by their alpha."""
-        alpha = self.walk(state.hidden)[:, : self.windows].clamp(-8, 4).exp()
+        alpha, _, _ = self._steps(state.hidden)
         return (alpha * state.place).sum(1) / alpha.sum(1)
 
     def forward(
@@ -76,7 +81,7 @@ class WindowLSTM(nn.Module):
             opened, kept, new, shown = gates.chunk(4, -1)
             cell = torch.sigmoid(kept) * cell + torch.sigmoid(opened) * torch.tanh(new)
             hidden = torch.sigmoid(shown) * torch.tanh(cell)
-            alpha, beta, step = self.walk(hidden).clamp(-8, 4).exp().chunk(3, -1)
+            alpha, beta, step = self._steps(hidden)
             place = place + step
             phi = (alpha.unsqueeze(2) * torch.exp(-beta.unsqueeze(2) * (place.unsqueeze(2) - spot).square())).sum(1)
             letters = torch.bmm(phi.unsqueeze(1), code).squeeze(1)

@@ -6,11 +6,10 @@ Service times and messages are measured on a Ray of one worker; the generations 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 
-from frmdn.pipeline.files import write_json
+from frmdn.pipeline.files import read_json, write_bytes, write_json
 
 from .picture import picture
 from .service import SLOTS, costs
@@ -22,13 +21,13 @@ POPULATIONS = ((64, 16), (256, 16))
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m frmdn.benchmarks.engine", description=__doc__)
-    parser.add_argument("--out", type=Path, help="where the figures go, as JSON; - or nothing: only shown")
+    parser.add_argument("--out", type=Path, help="where the figures go, as JSON (default: only shown)")
     parser.add_argument("--picture", type=Path, help="where the picture goes, as PNG")
     parser.add_argument("--ray-address", help="of a Ray cluster (default: one on this machine)")
     parser.add_argument("--costs", type=Path, help="figures of an earlier call, whose service times are taken")
     options = parser.parse_args()
     if options.costs:
-        earlier = json.loads(options.costs.read_text())
+        earlier = read_json(options.costs)
         measured, episodes = Costs(**earlier["costs"]), earlier["episode"]
     else:
         measured, traffic = costs(options.ray_address)
@@ -52,7 +51,7 @@ def main() -> None:
     if options.out:
         write_json(options.out, {"costs": asdict(measured), "episode": episodes, "slots": SLOTS, "generations": rows})
     if options.picture:
-        options.picture.write_bytes(picture(found))
+        write_bytes(options.picture, picture(found))
 
 
 if __name__ == "__main__":

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from frmdn.pipeline.drawing.figures import BLUE, GREY, ORANGE, blank, drawn
+from frmdn.pipeline.drawing.figures import BLUE, GREY, ORANGE, blank, drawn, to_png
 
 from .simulation import Timing
 
 
 def picture(found: Mapping[str, Sequence[Timing]]) -> bytes:
     """PNG; `found` has the timings of each population by its name."""
-    buffer = io.BytesIO()
-    _figure(found).savefig(buffer, format="png", dpi=110, facecolor="white")
-    return buffer.getvalue()
+    return to_png(_figure(found), dpi=110)
 
 
 @drawn

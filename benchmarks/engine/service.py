@@ -18,6 +18,7 @@ from frmdn.rollouts.job import Job
 from frmdn.rollouts.policy import AgentPolicy
 from frmdn.rollouts.run import Runner
 from frmdn.rollouts.workers import RayPool
+from frmdn.rollouts.workers.crew import BEAT
 from frmdn.rollouts.workers.schedule import Schedule
 
 from ..acting import fresh_agent
@@ -61,8 +62,8 @@ def stepping() -> tuple[float, float, float]:
 def round_trips(address: str | None) -> tuple[float, float, float, Traffic]:
     """Seconds of a trip, of the driver for a report, and of its look at one worker; and the traffic of episodes."""
     agent = fresh_agent(get_spec("CarRacing-v3"))
-    with RayPool(partial(_runner, agent, 20), 1, address) as pool:
-        list(pool.run(_jobs(agent.controller.size, 4 * SLOTS)))
+    with RayPool(partial(_runner, agent), 1, address) as pool:
+        list(pool.run(replace(job, max_steps=20) for job in _jobs(agent.controller.size, 4 * SLOTS)))
         # Episodes of one length would end together, and be one report.
         uneven = [replace(job, max_steps=10 + job.index % 11) for job in _jobs(agent.controller.size, 8 * SLOTS)]
         traffic = _traffic(pool, uneven)
@@ -88,9 +89,9 @@ def costs(address: str | None = None) -> tuple[Costs, Traffic]:
     return Costs(step, row, start, trip, report, look), traffic
 
 
-def _runner(agent: Agent, limit: int | None = None) -> Runner:
+def _runner(agent: Agent) -> Runner:
     spec = get_spec("CarRacing-v3")
-    return Runner(make_slots(spec, SLOTS), AgentPolicy(agent, SLOTS), max_steps=limit)
+    return Runner(make_slots(spec, SLOTS), AgentPolicy(agent, SLOTS))
 
 
 def _jobs(size: int, count: int) -> list[Job]:
@@ -105,7 +106,7 @@ def _traffic(pool: RayPool, jobs: list[Job]) -> Traffic:
 
     def counted_play(member: Any, key: int, fresh: list[Job], held: list[Job]) -> None:
         seen["messages"] += 1
-        seen["out"] += len(pickle.dumps((key, fresh, 5.0), 5))
+        seen["out"] += len(pickle.dumps((key, fresh, BEAT), 5))
         play(member, key, fresh, held)
 
     def counted_poll() -> list[Any]:

@@ -116,10 +116,7 @@ def lengths(count: int, seed: int = 0, low: int = 300, high: int = 1000) -> list
 
 
 def sweep(counts: Sequence[int], jobs: int, slots: int, costs: Costs, repeats: int = 3) -> list[Timing]:
-    """Generations of `jobs` episodes with each number of workers: of each the median over `repeats` draws.
-
-    A worker owns no more slots than it gets jobs.
-    """
+    """Generations of `jobs` episodes with each number of workers: of each the median over `repeats` draws."""
     found = []
     for workers in counts:
         runs = [generation(lengths(jobs, seed), workers, slots, costs) for seed in range(repeats)]

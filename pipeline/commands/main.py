@@ -75,7 +75,9 @@ def _tell(error: Exception) -> int:
         text = in_words(error) or text
         if error.errno == errno.ENOSPC and error.filename in (None, STDOUT):  # or Python tries once more at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if log is None and not _is_users(error):
+    if isinstance(error, MemoryError):
+        text = f"out of memory{f' ({text})' if text else ''}: use smaller batches, fewer workers or slots, or less data"
+    elif log is None and not _is_users(error):
         traceback.print_exc()
         return 1
     if not isinstance(error, ValueError | OSError) and type(error).__name__ not in ("MissingExtra", "WorkerError"):

@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         progress = _progress(workspace)
         settle(workspace, config, options.replace, progress)
         statuses = workspace.status()
-        if all(status.state == "done" for status in statuses):
+        if all(status.state == "done" for status in statuses) and not options.log:
             progress.line(f"all {len(statuses)} stages of {workspace.root} are done already: nothing to do")
         else:
             run_named(options, workspace, list(workspace.table), progress)

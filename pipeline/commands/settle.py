@@ -124,7 +124,7 @@ def tracked(session: Session, names: Sequence[str]) -> Iterator[Session]:
         trackers = []
         for name in dict.fromkeys(names):
             trackers.append(Tracker(open_client(name), folder, config, tell))
-            open_ones.callback(trackers[-1].close)
+            open_ones.push(lambda kind, *_, tracker=trackers[-1]: tracker.close(well=kind is None))
         yield replace(session, trackers=tuple(trackers))
 
 

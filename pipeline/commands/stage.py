@@ -66,9 +66,11 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(f"{workspace.root} has no stage {options.command}: {remedy}")
         episodes = getattr(options, "episodes", None)
         if episodes not in (None, config["evaluate"]["episodes"]):
+            if options.log:
+                raise ValueError("--log is for the run's own evaluation: leave out --episodes")
             return _evaluate_only(options, workspace, progress, episodes)
         status = next(status for status in workspace.status() if status.name == options.command)
-        if status.state == "done":
+        if status.state == "done" and not options.log:  # a tracker gets what it has not seen, also of what is done
             progress.line(f"{status.name:<9} done already: {(workspace.done(status.name) or {}).get('result', '')}")
         else:
             run_named(options, workspace, [options.command], progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..files import append_text, read_history, write_bytes
@@ -30,16 +31,17 @@ class Journal:
         return [line for line in self.read() if line.stage == stage]
 
     def begin(self, stage: str, lines: Sequence[Line]) -> list[Line]:
-        """Bring the lines of a stage to these steps; returns them as they stand there, with the times of then."""
+        """Let a stage have these lines and no others; returns them with the times at which they were said.
+
+        They are of this making of the stage from now on, also where a former one played them.
+        """
         found = self.read()
-        there = {line.step: line for line in found if line.stage == stage}
-        wanted = {line.step: there.get(line.step, line) for line in lines}
-        kept = [line for line in found if line.stage != stage or wanted.get(line.step) is line]
-        lost = [line for step, line in wanted.items() if step not in there]
-        text = _text(kept + lost)
+        times = {line.step: line.time for line in found if line.stage == stage}
+        lines = [replace(line, time=times.get(line.step)) for line in lines]
+        text = _text([*(line for line in found if line.stage != stage), *lines])
         if not self.path.exists() or self.path.read_bytes() != text:
             write_bytes(self.path, text)
-        return list(wanted.values())
+        return lines
 
     def write(self, line: Line) -> None:
         append_text(self.path, _text([line]).decode(), lasting=False)  # the history of the stage has it for good

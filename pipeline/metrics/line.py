@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,10 @@ class Line:
     time: str | None  # when it was said, in UTC; None: nobody knows any more
     begun: str = ""  # when the stage was begun: lines of another beginning are of another making
 
+    def named(self) -> dict[str, float]:
+        """The finite figures under the names that trackers show: `vision/loss`."""
+        return {f"{self.stage}/{name}": x for name, x in self.figures.items() if x is not None}
+
     def to_json(self) -> dict[str, Any]:
         own = {"time": self.time, "stage": self.stage, "begun": self.begun, "unit": self.unit, "step": self.step}
         return own | {"figures": dict(self.figures)}
@@ -35,7 +40,7 @@ class Line:
         figures, time = value.get("figures"), value.get("time")
         if not texts or not is_a(value.get("step"), int) or not isinstance(figures, dict):
             return None
-        if not isinstance(time, str | None) or not all(x is None or is_a(x, float) for x in figures.values()):
+        if not isinstance(time, str | None) or not all(map(_is_figure, figures.values())):
             return None
         return cls(value["stage"], value["unit"], value["step"], figures, time, value["begun"])
 
@@ -48,7 +53,21 @@ class Sink(Protocol):
 
     def write(self, line: Line) -> None: ...
 
-    def close(self) -> None: ...
+
+def _is_figure(value: Any) -> bool:
+    """None, or any finite float: a loss that runs away is a figure too."""
+    if value is None or isinstance(value, bool):
+        return value is None
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+
+
+def moment(text: str | None) -> datetime:
+    """A time that somebody wrote down, in UTC where it names no zone; this one where it is none."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return datetime.now(UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def now() -> str:

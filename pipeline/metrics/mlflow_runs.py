@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from frmdn.agent.errors import MissingExtra, first_line
 
-from .line import Line
+from .line import Line, moment
 
 TAG = "frmdn.number"  # by which a run that goes on is found again
 LONGEST = 500  # characters of a parameter that every server takes
@@ -47,14 +45,12 @@ class MLflow:
             ) from None
 
     def log(self, line: Line) -> None:
-        moment = datetime.fromisoformat(line.time).timestamp() if line.time else time.time()
-        stamp, entity = round(moment * 1000), self._entities.Metric
-        figures = {f"{line.stage}/{key}": value for key, value in line.figures.items() if value is not None}
-        metrics = [entity(key, value, stamp, line.step) for key, value in figures.items()]
+        stamp, entity = round(moment(line.time).timestamp() * 1000), self._entities.Metric
+        metrics = [entity(name, value, stamp, line.step) for name, value in line.named().items()]
         self._client.log_batch(self._run, metrics=metrics)
 
-    def close(self) -> None:
-        self._client.set_terminated(self._run)
+    def close(self, well: bool) -> None:
+        self._client.set_terminated(self._run, "FINISHED" if well else "FAILED")
 
     def _found(self, number: str, name: str, config: Mapping[str, Any]) -> str:
         """The run of this number, which goes on, or a new one with its settings."""

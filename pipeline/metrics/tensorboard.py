@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..disk import remove
 from ..files import append_bytes, read_history, write_bytes
-from .line import Line, figures
+from .line import Line, figures, moment
 
 HISTORIES = {  # stage -> folder with its history.jsonl, and what numbers the lines
     "vision": ("vision", "step"),
@@ -54,9 +53,6 @@ class TensorBoard:
         else:
             write_bytes(path, b"".join([*_start(), record]))
 
-    def close(self) -> None:
-        """Nothing waits: every line is in its file at once."""
-
     def complete(self, run: Path | str) -> list[str]:
         """Write the stages of a run folder that have a history and no events, as where the events were lost; returns
         their names."""
@@ -95,8 +91,7 @@ def _record(line: Line) -> bytes:
         for name, value in line.figures.items()
         if value is not None
     ]
-    moment = datetime.fromisoformat(line.time).timestamp() if line.time else time.time()
-    return _framed(Event(wall_time=moment, step=line.step, summary=Summary(value=values)))
+    return _framed(Event(wall_time=moment(line.time).timestamp(), step=line.step, summary=Summary(value=values)))
 
 
 def _framed(event: Any) -> bytes:

@@ -15,8 +15,6 @@ from ..files import append_text, read_history
 from .journal import Journal
 from .line import Line
 
-NAMES = ("wandb", "mlflow")
-
 
 class Client(Protocol):
     """What a tracker must do; `WandB` and `MLflow` are two."""
@@ -28,11 +26,11 @@ class Client(Protocol):
 
     def log(self, line: Line) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, well: bool) -> None: ...
 
 
 def open_client(name: str) -> Client:
-    """The client of a name in NAMES; MissingExtra where its package is not installed."""
+    """The client of a name that `--log` takes; MissingExtra where its package is not installed."""
     if name == "wandb":
         from .weights_and_biases import WandB
 
@@ -64,28 +62,26 @@ class Tracker:
         client.open(self.number, folder, config)
         self._catch_up(self._all())
 
-    def begin(self, stage: str, lines: Sequence[Line], under: str = "") -> None:
-        """As `Sink.begin`; `under` is the round of the stage, as a folder."""
-        lines = [_named(line, under) for line in lines]
-        sent = self._sent.get(_join(under, stage), {})
-        if lines and any(begun != lines[0].begun for begun in sent.values()):
+    def begin(self, stage: str, lines: Sequence[Line]) -> None:
+        if lines and any(begun != lines[0].begun for begun in self._sent.get(stage, {}).values()):
             self._anew()
         self._catch_up(lines)
 
-    def write(self, line: Line, under: str = "") -> None:
-        self._hand(_named(line, under))
-
-    def close(self) -> None:
-        self._safely(self.client.close)
-
-    def _hand(self, line: Line) -> None:
-        sent = self._sent.setdefault(line.stage, {})
-        if sent.get(line.step) == line.begun or self.failed:
+    def write(self, line: Line) -> None:
+        sent = self._sent.get(line.stage, {})
+        if self.failed or sent.get(line.step) == line.begun:
             return
         if any(begun != line.begun for begun in sent.values()):
-            self._anew()
-            return  # with all lines of metrics.jsonl, this one among them
-        sent[line.step] = line.begun
+            self._anew()  # with all lines of metrics.jsonl, this one among them
+        else:
+            self._send(line)
+
+    def close(self, well: bool) -> None:
+        """`well`: whether what the run was called for is done."""
+        self._safely(lambda: self.client.close(well))
+
+    def _send(self, line: Line) -> None:
+        self._sent.setdefault(line.stage, {})[line.step] = line.begun
         mark = {"run": self.number, "stage": line.stage, "begun": line.begun, "step": line.step}
         append_text(
             self.path, json.dumps(mark) + "\n", lasting=False
@@ -94,15 +90,16 @@ class Tracker:
 
     def _anew(self) -> None:
         """Another run over there, with all that counts here."""
-        self._safely(self.client.close)
+        self.close(True)
         self.number, self._sent = uuid4().hex[:12], {}
         self.path.unlink(missing_ok=True)
         self._safely(lambda: self.client.open(self.number, self.folder, self.config))
-        self._catch_up(self._all())
+        for line in self._all():
+            self._send(line)  # without a look at who made it: what metrics.jsonl has is what counts
 
     def _catch_up(self, lines: Iterable[Line]) -> None:
         for line in lines:
-            self._hand(line)
+            self.write(line)
 
     def _all(self) -> list[Line]:
         found = Journal(self.folder / "metrics.jsonl").read()
@@ -130,24 +127,17 @@ class Tracker:
 
 
 class Under:
-    """A tracker as a sink of one round, whose stages have the names of those of the first; "" is the first."""
+    """A tracker as a sink of a further round, whose stages have the names of those of the first."""
 
     def __init__(self, tracker: Tracker, folder: str) -> None:
         self.tracker, self.folder = tracker, folder
 
     def begin(self, stage: str, lines: Sequence[Line]) -> None:
-        self.tracker.begin(stage, lines, self.folder)
+        self.tracker.begin(f"{self.folder}/{stage}", [_named(line, self.folder) for line in lines])
 
     def write(self, line: Line) -> None:
-        self.tracker.write(line, self.folder)
-
-    def close(self) -> None:
-        """The run closes its tracker."""
+        self.tracker.write(_named(line, self.folder))
 
 
-def _join(under: str, stage: str) -> str:
-    return f"{under}/{stage}" if under else stage
-
-
-def _named(line: Line, under: str) -> Line:
-    return replace(line, stage=_join(under, line.stage))
+def _named(line: Line, folder: str) -> Line:
+    return replace(line, stage=f"{folder}/{line.stage}")

@@ -53,10 +53,9 @@ class WandB:
             self._run.define_metric(axis, hidden=True)
             self._run.define_metric(f"{line.stage}/*", step_metric=axis)
             self._axes.add(axis)
-        figures = {f"{line.stage}/{key}": value for key, value in line.figures.items() if value is not None}
-        self._run.log({**figures, axis: line.step})
+        self._run.log({**line.named(), axis: line.step})
 
-    def close(self) -> None:
+    def close(self, well: bool) -> None:
         if self._run is not None:
-            self._run.finish()
+            self._run.finish(exit_code=0 if well else 1)
             self._run = None

@@ -80,7 +80,7 @@ def _metrics(session: Session, name: str, begun: str) -> Metrics:
     """Where the lines of a stage go: into the files of its run folder, and to the trackers of the run."""
     root, number = session.workspace.root, session.config.rounds.number
     sinks: list[Sink] = [TensorBoard(root / "tensorboard")]
-    sinks += [Under(tracker, root.name if number > 1 else "") for tracker in session.trackers]
+    sinks += [Under(tracker, root.name) if number > 1 else tracker for tracker in session.trackers]
     return Metrics(name, begun, Journal(root / NAME), tuple(sinks), session.progress.line)
 
 

@@ -45,7 +45,8 @@ class Beacon:
     def working(self) -> Iterator[None]:
         """From the first word to how it ended: finished, failed (with the error), or interrupted."""
         self._write()
-        threading.Thread(target=self._beat, daemon=True).start()
+        beat = threading.Thread(target=self._beat, daemon=True)
+        beat.start()
         try:
             yield
             self.state = "finished"
@@ -59,6 +60,7 @@ class Beacon:
             raise
         finally:
             self._ended.set()
+            beat.join()  # the folder may be another run's as soon as this one has ended
             self._last()
 
     def moved(self, tasks: Sequence[Task], at_once: bool) -> None:

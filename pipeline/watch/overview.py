@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from ..files import is_a
+from ..metrics.line import moment
+from ..progress import plain
 from ..workspace import StageStatus, Workspace
 from .beacon import read_live
 from .processes import resident, started
@@ -81,7 +84,7 @@ def look(workspace: Workspace) -> Overview:
     state = _state(owner, live, here)
     speaking = live is not None and state in ("working", "elsewhere") and owner in (None, live["pid"])
     rows = _rows(workspace, statuses, live if speaking else None)
-    silent = None if live is None else (datetime.now(UTC) - _moment(live["time"])).total_seconds()
+    silent = None if live is None else (datetime.now(UTC) - moment(live["time"])).total_seconds()
     free = shutil.disk_usage(workspace.root).free
     crew = _crew(owner, live, here)
     error = live["error"] if live else None
@@ -99,23 +102,23 @@ def _state(owner: int | None, live: Mapping[str, Any] | None, here: bool) -> str
 
 
 def _rows(workspace: Workspace, statuses: list[StageStatus], live: Mapping[str, Any] | None) -> list[Row]:
-    rows = []
+    rows, stages = [], workspace.table  # which reads the settings each time
     tasks = list(live["tasks"]) if live else []
     for status in statuses:
         begun = workspace.begun(status.name) or {}
-        row = replace(Row.of(status), unit=workspace.table[status.name].unit)
+        row = replace(Row.of(status), unit=stages[status.name].unit)
         row = replace(row, done=begun.get("units"), total=begun.get("total"))
         if not tasks or tasks[0]["name"] != status.name or status.state == "done":
             rows.append(row)
             continue
         rows.append(_working(row, tasks[0]))
-        rows += [_working(Row(task["name"], "working", "", inner=True), task) for task in tasks[1:]]
+        rows += [_working(Row(plain(task["name"]), "working", "", inner=True), task) for task in tasks[1:]]
     return rows
 
 
 def _working(row: Row, task: Mapping[str, Any]) -> Row:
     """A row with what a task says of itself."""
-    rate, left = (task[key] if isinstance(task.get(key), int | float) else None for key in ("rate", "left"))
+    rate, left = (task[key] if is_a(task.get(key), float) else None for key in ("rate", "left"))
     why = f"{task['done']} of {task['total']} {task['unit']}" if task["total"] else "begins"
     row = replace(row, state="working", why=why, note=task["note"], rate=rate, left=left)
     return replace(row, unit=task["unit"], done=task["done"], total=task["total"])
@@ -138,11 +141,3 @@ def _crew(owner: int | None, live: Mapping[str, Any] | None, here: bool) -> Crew
         len(held) if seen else None,
         sum(held) if seen else None,
     )
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.now(UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frmdn.agent.errors import first_line, shortened
+from frmdn.agent.errors import shortened
 
-from ..sources.packed import read_arrays, read_header
+from ..sources.packed import read_arrays, read_header, whole
 from .take import Source, Take, Tracks, stamp
 
 FRAMES = ("frames", "frame", "obs", "observations", "observation", "images", "pictures")
@@ -46,14 +46,11 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with zipfile.ZipFile(path) as file:
-                self.names = [name.removesuffix(".npy") for name in file.namelist()]
-        except Exception as error:  # zip, zlib, LZMA and NumPy raise what they like over what a stranger packed
-            raise self.broken(error) from None
+        with whole(self._broken), zipfile.ZipFile(path) as file:
+            self.names = [name.removesuffix(".npy") for name in file.namelist()]
 
-    def broken(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path} is no whole npz file of numbers ({first_line(error)}): write it again")
+    def _broken(self, why: str) -> str:
+        return f"{self.path} is no whole npz file of numbers ({why}): write it again"
 
     def find(self, names: Sequence[str]) -> str | None:
         """The array that bears one of these names."""
@@ -64,34 +61,26 @@ class Archive:
         name = self.find(names)
         if name is None:
             return None
-        try:
+        with whole(self._broken):
             return read_arrays(self.path, {name})[name]
-        except Exception as error:
-            raise self.broken(error) from None
 
     def shape(self, name: str) -> tuple[int, ...]:
-        try:
-            with zipfile.ZipFile(self.path) as file, file.open(name + ".npy") as stream:
-                return read_header(stream)[0]
-        except Exception as error:
-            raise self.broken(error) from None
+        with whole(self._broken), zipfile.ZipFile(self.path) as file, file.open(name + ".npy") as stream:
+            return read_header(stream)[0]
 
     def rows(self, name: str, start: int, stop: int) -> Iterator[NDArray[Any]]:
         """Entries start to stop-1 along the first axis, without reading the others into memory."""
-        try:
-            with zipfile.ZipFile(self.path) as file, file.open(name + ".npy") as stream:
-                shape, fortran, dtype = read_header(stream)
-                if fortran:
-                    raise ValueError(f"{name} is in Fortran's order: save np.ascontiguousarray of it")
-                size = prod(shape[1:]) * dtype.itemsize
-                self._skip(stream, start * size)
-                for _ in range(start, stop):
-                    data = stream.read(size)
-                    if len(data) < size:
-                        raise ValueError(f"{name} is cut short")
-                    yield np.frombuffer(data, dtype).reshape(shape[1:])
-        except Exception as error:
-            raise self.broken(error) from None
+        with whole(self._broken), zipfile.ZipFile(self.path) as file, file.open(name + ".npy") as stream:
+            shape, fortran, dtype = read_header(stream)
+            if fortran:
+                raise ValueError(f"{name} is in Fortran's order: save np.ascontiguousarray of it")
+            size = prod(shape[1:]) * dtype.itemsize
+            self._skip(stream, start * size)
+            for _ in range(start, stop):
+                data = stream.read(size)
+                if len(data) < size:
+                    raise ValueError(f"{name} is cut short")
+                yield np.frombuffer(data, dtype).reshape(shape[1:])
 
     def ended(self, flags: NDArray[Any] | None) -> bool:
         """Whether flags, one or one a row, say that the task ended with the last row."""

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import h5py
 
+from frmdn.agent.errors import first_line
+
 FREE, RATIO = 1 << 28, 300  # bytes that an array may be; beyond, so many for one that the file has of it
 DEEPEST = 32  # groups in each other
 
@@ -18,21 +20,26 @@ def check_recorded_file(path: Path) -> None:
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            _check(path, file.id, "", 0)
+            _check(path, file.id, "", 0, set())
     except (OSError, RuntimeError, KeyError) as error:  # damage surfaces as HDF5 likes
-        raise ValueError(f"{path} is no whole HDF5 file ({error!s:.200}): copy it once more") from None
+        raise ValueError(f"{path} is no whole HDF5 file ({first_line(error)}): copy it once more") from None
 
 
-def _check(path: Path, group: h5py.h5g.GroupID, place: str, depth: int) -> None:
+def _check(path: Path, group: h5py.h5g.GroupID, place: str, depth: int, seen: set[int]) -> None:
+    """`seen` are the places in the file that were looked at: two names may be of one group, even of one around it."""
     if depth > DEEPEST:
         raise ValueError(f"{path} has over {DEEPEST} groups in each other: do not trust it")
     for name in list(group):
         where = f"{place}/{name.decode('utf-8', 'replace')}"[-80:]
         if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
             raise ValueError(f"{path}: {where} is a link to something else: do not trust it")
+        at = h5py.h5o.get_info(group, name).addr
+        if at in seen:
+            continue
+        seen.add(at)
         found = h5py.h5o.open(group, name)
         if isinstance(found, h5py.h5g.GroupID):
-            _check(path, found, where, depth + 1)
+            _check(path, found, where, depth + 1, seen)
         elif isinstance(found, h5py.h5d.DatasetID):
             _check_array(path, found, where)
 

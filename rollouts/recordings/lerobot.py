@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from frmdn.agent.errors import first_line
 
-from .lerobot_episodes import Place, places, pyarrow_parquet, read_columns
+from .lerobot_episodes import Place, batches, places, read_columns
 from .take import Source, Take, Tracks, stamp
 from .videos import pictures
 
@@ -75,7 +75,7 @@ def _take(place: Place, key: str) -> Take:
 
 
 def _tracks(place: Place) -> Tracks:
-    columns = read_columns(place.table, [ACTION, REWARD, DONE], place.number if place.shared else None)
+    columns = read_columns(place.table, [ACTION, REWARD, DONE], place.own)
     actions, rewards, ends = (_numbers(place.table, name, columns.get(name)) for name in (ACTION, REWARD, DONE))
     ended = ends is not None and bool(ends.reshape(-1)[-1:].any())
     return Tracks(str(place.table), actions, None if rewards is None else rewards.reshape(-1), ended)
@@ -96,19 +96,12 @@ def _numbers(table: Path, name: str, column: list[Any] | None) -> NDArray[Any] |
 
 def _images(place: Place, key: str) -> Iterator[NDArray[np.uint8]]:
     """Pictures that stand in the parquet file itself, as PNG or JPEG, some rows at a time."""
-    columns, table = [key, "episode_index"] if place.shared else [key], place.table
-    parquet = pyarrow_parquet()
-    try:
-        with parquet.ParquetFile(table) as file:
-            for batch in file.iter_batches(batch_size=64, columns=columns):
-                numbers = batch.column("episode_index").to_pylist() if place.shared else [place.number] * len(batch)
-                for number, cell in zip(numbers, batch.column(key), strict=True):
-                    if number == place.number:
-                        yield _picture(cell.as_py())
-    except (ValueError, OSError, KeyError, cv2.error) as error:
-        raise ValueError(
-            f"{table} has a row whose {key:.60} is no picture ({first_line(error)}): write it again with its bytes"
-        ) from None
+    for batch in batches(place.table, [key], place.own):
+        try:
+            yield from (_picture(cell) for cell in batch.column(key).to_pylist())
+        except (ValueError, KeyError, cv2.error) as error:
+            told = f"has a row whose {key:.60} is no picture ({first_line(error)})"
+            raise ValueError(f"{place.table} {told}: write it again with its bytes") from None
 
 
 def _picture(cell: Any) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,6 +32,11 @@ class Place:
     video: Path | None = None  # None: its pictures stand in the table
     first: int = 0  # picture of the video
     count: int | None = None  # pictures from there on; None: all of them
+
+    @property
+    def own(self) -> int | None:
+        """The number by which its rows are told from others; None where the table is its own."""
+        return self.number if self.shared else None
 
     @property
     def frames(self) -> int:
@@ -124,25 +129,26 @@ def _file(path: Path, info: Mapping[str, Any], template: tuple[str, str], names:
 
 def read_columns(table: Path, names: list[str], episode: int | None = None) -> dict[str, list[Any]]:
     """Those of these columns that a parquet file has; of one episode alone where it is named."""
-    parquet = pyarrow_parquet()
-    try:
-        with parquet.ParquetFile(table) as file:
-            found = [name for name in names if name in file.schema_arrow.names]
-            mine = None
-            if episode is not None:
-                mine = [number == episode for number in file.read(["episode_index"]).column(0).to_pylist()]
-            read = {}
-            for name in found:
-                column = file.read([name]).column(0)
-                read[name] = (column if mine is None else column.filter(mine)).to_pylist()
-            return read
-    except (ValueError, OSError, KeyError) as error:  # pyarrow's own errors are of these kinds
-        raise ValueError(f"{table} is no whole parquet file ({first_line(error)}): write it again") from None
+    read: dict[str, list[Any]] = {}
+    for batch in batches(table, names, episode):
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            read.setdefault(name, []).extend(column.to_pylist())
+    return read
 
 
-def pyarrow_parquet() -> Any:
+def batches(table: Path, names: list[str], episode: int | None = None) -> Iterator[Any]:
+    """Record batches of these columns of a parquet file, some rows at a time; of one episode alone where it is named.
+
+    Arrow leaves out the row groups that hold nothing of that episode, by the bounds that the file keeps of them.
+    """
     try:
-        from pyarrow import parquet
+        from pyarrow import dataset
     except ImportError:
         raise MissingExtra("pyarrow", "lerobot", "reading a LeRobot data set") from None
-    return parquet
+    try:
+        data = dataset.dataset(table, format="parquet")
+        wanted = None if episode is None else dataset.field("episode_index") == episode
+        found = [name for name in names if name in data.schema.names]
+        yield from data.to_batches(columns=found, filter=wanted, batch_size=64)
+    except (ValueError, OSError, KeyError) as error:  # pyarrow's own errors are of these kinds
+        raise ValueError(f"{table} is no whole parquet file ({first_line(error)}): write it again") from None

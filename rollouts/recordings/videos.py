@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from frmdn.agent.errors import MissingExtra, first_line
 
-from ..sources.packed import read_arrays
+from ..sources.packed import read_arrays, whole
 from ..sources.tables import Choice, read_table
 from .arrays import ACTIONS, ENDS, REWARDS, Archive
 from .take import Source, Take, Tracks, stamp
@@ -128,10 +128,8 @@ def _tracks(video: Path, beside: Path | None) -> Tracks:
     if beside.suffix == ".npz":
         archive = Archive(beside)
         return Tracks(str(beside), archive.read(ACTIONS), archive.read(REWARDS), archive.ended(archive.read(ENDS)))
-    try:
+    with whole(lambda why: f"{beside} is no whole npy file of numbers ({why}): write it again"):
         return Tracks(str(beside), read_arrays(beside)[""])
-    except Exception as error:
-        raise ValueError(f"{beside} is no whole npy file of numbers ({first_line(error)}): write it again") from None
 
 
 def _csv(path: Path) -> Tracks:

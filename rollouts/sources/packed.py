@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MOST = 1 << 34  # bytes of an npz file, unpacked
+from frmdn.agent.errors import first_line
+
+MOST = 1 << 34  # bytes of the arrays that are read, unpacked
 FREE, RATIO = 1 << 26, 200  # bytes that any file may unpack to; beyond, so many for one: honest numbers do not pack so
 
 
-def check_packed(path: Path) -> None:
-    """An npz file is a zip, and a small one can unpack beyond all memory."""
+@contextmanager
+def whole(told: Callable[[str], str]) -> Iterator[None]:
+    """What goes wrong while a stranger's file is read, as a ValueError that says `told` of the reason.
+
+    zip, zlib, LZMA, NumPy and picklers raise what they like. No memory is no fault of the file.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(told(first_line(error))) from None
+
+
+def check_packed(path: Path, names: Collection[str] | None = None) -> None:
+    """An npz file is a zip, and a small one can unpack beyond all memory; of `names` alone where only they are read.
+
+    Pictures, which others read one at a time, may pack as well as they like: a ball before black does, 600 for one.
+    """
     if path.suffix.lower() != ".npz":
         return
     with zipfile.ZipFile(path) as archive:
-        size = sum(item.file_size for item in archive.infolist())
+        read = [item for item in archive.infolist() if names is None or item.filename.removesuffix(".npy") in names]
+    size = sum(item.file_size for item in read)
+    packed = min(sum(item.compress_size for item in read), path.stat().st_size)  # what the zip says may be forged
     if size > MOST:
         raise ValueError(f"it unpacks to {size} bytes, and {MOST} is the most: divide it")
-    if size > max(FREE, RATIO * path.stat().st_size):
+    if size > max(FREE, RATIO * packed):
         raise ValueError(f"it unpacks to {size} bytes, over {RATIO} times its own size: save it without compression")
 
 
@@ -35,7 +57,7 @@ def read_arrays(path: Path, names: Collection[str] | None = None) -> dict[str, N
     if path.suffix.lower() != ".npz":
         with path.open("rb") as stream:
             return {"": _array(stream, path.stat().st_size)}
-    check_packed(path)
+    check_packed(path, names)
     found = {}
     with zipfile.ZipFile(path) as archive:
         for item in archive.infolist():

@@ -13,7 +13,7 @@ from frmdn.agent.errors import MissingExtra, first_line
 
 IDX_IMAGES = 0x00000803  # unsigned bytes, three axes
 CIFAR_SIDE, CIFAR_RECORD = 32, 1 + 3 * 32 * 32  # one byte of label, then the planes red, green, blue
-MOST = 1 << 29  # bytes of pictures in a file, unpacked: ten times MNIST
+MOST = 1 << 30  # bytes of pictures in a file, unpacked: twice the largest set of EMNIST
 TIGHTEST = 1100  # bytes that gzip makes of one, at most
 BLOCK = 1 << 20  # bytes unpacked at once: what a header promises is not reserved before it is there
 REMEDY = "download it again, or leave it out of the folder"

@@ -15,7 +15,7 @@ import numpy as np
 
 from frmdn.agent.errors import MissingExtra, first_line, shortened
 
-from .packed import read_arrays
+from .packed import read_arrays, whole
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 MISSING = {"", "na", "n/a", "nan", "null", "none"}  # how files say that a number is missing, in any case
@@ -116,11 +116,8 @@ def _of_arrays(path: Path, arrays: Mapping[str, np.ndarray], choice: Choice) -> 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """The sequences f[T,n] of an npy or npz file."""
-    try:
+    with whole(lambda why: f"{path} is no whole {path.suffix} file of numbers ({why}): write it again"):
         found = read_arrays(path)
-    except Exception as error:  # zip, zlib, LZMA and NumPy raise what they like over what a stranger packed
-        told = first_line(error)
-        raise ValueError(f"{path} is no whole {path.suffix} file of numbers ({told}): write it again") from None
     lengths = found.pop(LENGTHS, None)
     if lengths is not None:
         if len(found) != 1:

@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from frmdn.agent.errors import shortened
+
 from .errors import KEPT, WorkerError
 from .probe import answers
 
@@ -138,6 +140,8 @@ def connect(address: str | None) -> Cluster:
     """
     global _own, _joined, _users
     address = address or os.environ.get("RAY_ADDRESS")
+    if address == "local":
+        address = None  # Ray's own word for one of our own
     with environment(QUIET | PATIENT if address else QUIET | ALONE), handler(signal.SIGTERM):
         import ray  # inside: it reads the second of ALONE when it is imported
 
@@ -170,8 +174,6 @@ def _hush() -> None:
 
 def _find(address: str) -> None:
     """Raise ValueError unless a head answers at the address; Ray itself tries for many minutes, deaf to Ctrl-C."""
-    if address in ("local", ""):
-        return
     target: str | None = address.removeprefix("ray://")
     if address == "auto":
         from ray._private import services
@@ -217,7 +219,7 @@ def refused(error: Exception, address: str | None) -> Exception:
             "first machine as HOST:6379"
         )
     where = f"the Ray cluster at {address!r}" if address else "Ray"
-    return WorkerError(f"{where} did not start ({text[:300]}); {KEPT}. --workers 0 works without Ray")
+    return WorkerError(f"{where} did not start ({shortened(text, 300)}); {KEPT}. --workers 0 works without Ray")
 
 
 def _reasons(error: BaseException | None) -> Iterator[BaseException]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from frmdn.envs.errors import MissingExtra
+from frmdn.agent.errors import MissingExtra, shortened
 
 from ..job import Job
 from ..run import Runner
@@ -88,8 +88,10 @@ class Crew:
 
         Raises:
             WorkerError: a worker runs other code, `make` fails there, or none starts.
-            ValueError: the cluster has no processor for any. One of MISTAKES that `make` raises comes as it is.
+            ValueError: the cluster has no processor for any; a pool plays, or the crew is closed. One of MISTAKES that
+                `make` raises comes as it is. Whatever is raised here closes the crew.
         """
+        self._check_open()
         key = len(self._recipes)
         self._recipes[key] = self.cluster.put(make)
         for member in self.members:
@@ -97,16 +99,20 @@ class Crew:
                 self._prepare(member)
         self._gathering, begin = True, time.monotonic()
         self._present = begin
-        while len(self.ready(key)) < self.size and not self._settled(key, begin):
-            self.poll()
-        self._gathering = False
+        try:
+            while len(self.ready(key)) < self.size and not self._settled(key, begin):
+                self.poll()
+        except BaseException:  # some workers would wait for a runner that never comes
+            self.close()
+            raise
+        finally:
+            self._gathering = False
         return key
 
     def begin(self) -> None:
         """A pool begins to play. Raises ValueError where another one does."""
-        if self._playing:
-            raise ValueError("this pool is playing already; finish or close the iteration of the run before")
-        self._playing, self._deaf_looks = True, 0
+        self._check_open()
+        self._playing, self._deaf_looks, self._present = True, 0, time.monotonic()
 
     def play(self, member: Member, key: int, fresh: list[Job], held: list[Job]) -> None:
         """Let a worker play `fresh` jobs on the runner of this key, beside the others that it holds."""
@@ -135,18 +141,25 @@ class Crew:
         """A pool is done: workers that still play forget their jobs before they see any other."""
         self._playing = False
         for member in self.members:
-            if member.stage is Stage.READY and member.call is not None:
+            if member.stage is Stage.READY and (member.call is not None or member.jobs):
                 member.actor.clear.remote()
                 member.call, member.jobs = None, []
 
     def close(self) -> None:
-        if self in _open:
-            _open.remove(self)
+        if self not in _open:
+            return
+        _open.remove(self)
         if self.cluster.ray.is_initialized():  # else the caller shut Ray down, and the actors with it
             for member in self.members if self._deaf_looks < LOOKS else ():  # a lost head answers no call
                 self._end(member)
             self.cluster.release()
         self._places = []
+
+    def _check_open(self) -> None:
+        if self not in _open:
+            raise ValueError("this pool is closed; open another one")
+        if self._playing:
+            raise ValueError("this pool is playing already; finish or close the iteration of the run before")
 
     def _fill(self) -> None:
         now = time.monotonic()
@@ -168,7 +181,8 @@ class Crew:
         except WorkerError as error:
             if self._gathering or member.stage is Stage.READY:
                 raise
-            self._lose(member, str(error))  # one that came later; the others go on
+            why = str(error).removeprefix(f"{member} ").removesuffix(f"; {KEPT}")
+            self._lose(member, f"cannot play: {why}")  # one that came later; the others go on
         return None
 
     def _next(self, member: Member, answer: Any) -> None:
@@ -225,7 +239,7 @@ class Crew:
         pause = min(PAUSE, 2.0**self._failed) if self._failed else 0.0
         self._places[member.index], self._due[member.index] = None, time.monotonic() + pause
         # Of one that only waited for a place, nobody has heard; a machine where none can start is named a few times.
-        if known and (played or self._failed <= STARTS):
+        if (known or self.cluster.own) and (played or self._failed <= STARTS):
             say(f"{self._reason}; {'its jobs are played again' if played else 'another one is tried'}")
         return Report(member, lost=self._reason, blame=not gone) if played else None
 
@@ -240,7 +254,8 @@ class Crew:
     def _watch(self) -> list[Report]:
         """Give up silent workers: those without a sign of life soon, those that may only be slow after `silence`."""
         now, reports = time.monotonic(), []
-        busy = [m for m in self.members if m.call is not None and m.stage is not Stage.ASKED]
+        # On a cluster one may wait for a processor as long as it takes; Ray of our own has a place for each.
+        busy = [m for m in self.members if m.call is not None and (self.cluster.own or m.stage is not Stage.ASKED)]
         silent = [m for m in busy if now - m.heard > (self.silence if m.stage is Stage.READY else START)]
         # One that prepares itself gives its first signs when it can, on a busy machine late.
         quiet = [m for m in busy if now - m.heard > QUIET and m.stage is Stage.READY and m not in silent]
@@ -300,4 +315,4 @@ class Crew:
 
 def _plain(error: Exception) -> str:
     """Ray's reason in one line, short."""
-    return NAMES.sub("", " ".join(str(error).split()))[:400].strip()
+    return shortened(NAMES.sub("", " ".join(str(error).split())).strip(), 400)

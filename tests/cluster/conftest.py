@@ -28,7 +28,7 @@ TINY = [
 class Machines:
     """Namespaces 1 to 3; a node of Ray has two processors."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self.name = str(os.getpid() % 100000)  # short: it is part of the name of an interface
         self.env = os.environ | {"FRMDN_CLUSTER": self.name, "PYTHON": sys.executable, "CPUS": "2"}
         self.env |= {"RAY_AUTH_MODE": "disabled", "FRMDN_TMP": f"/tmp/frmdn-{self.name}", "OMP_NUM_THREADS": "1"}
@@ -39,7 +39,7 @@ class Machines:
         assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
 
     def start(self, machine: int, *words: object) -> subprocess.Popen[str]:
-        """A command there, in a session of its own."""
+        """A command there."""
         command = [str(SCRIPT), "exec", str(machine), *map(str, words)]
         pipe = subprocess.PIPE
         program = subprocess.Popen(command, env=self.env, stdout=pipe, stderr=subprocess.STDOUT, text=True)
@@ -64,11 +64,11 @@ class Machines:
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> Iterator[Machines]:
+def machines() -> Iterator[Machines]:
     """The first two have Ray; the third may join."""
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("unshare")):
         pytest.skip("network namespaces need root, iproute2 and unshare")
-    made = Machines(tmp_path)
+    made = Machines()
     try:
         made.do("up")
         made.do("ray", 1)

@@ -12,7 +12,7 @@
 set -euo pipefail
 
 name=${FRMDN_CLUSTER:-t}
-net=10.${FRMDN_NET:-213}.7
+net=10.213.7
 machines="1 2 3"
 cpus=${CPUS:-2}
 python=${PYTHON:-python}

@@ -32,8 +32,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures on stdout")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"  # the commands are forked, and threads do not survive that
+    from frmdn.pipeline.files import write_json
+
     from .tiny import prepare
-    from .trials import NAMES, Faults, write
+    from .trials import NAMES, Faults
 
     unknown = [kind for kind in options.kind if kind not in NAMES]
     if unknown:
@@ -50,7 +52,7 @@ def main() -> int:
                 print(f"the time is over after {done - 1} of {len(trials)} trials", file=sys.stderr)
                 break
             found.trial(kind, number, Path(scratch))
-            write(options.out, found.plain())
+            write_json(options.out, found.plain())
             print(f"{done} of {len(trials)} trials, {kind}, {found.broken()} broken", file=sys.stderr, flush=True)
     if options.json:
         print(json.dumps(found.plain(), indent=2))

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 from safetensors.numpy import load_file
 
 from frmdn.envs.worlds.counting import CountingEnv
@@ -17,27 +16,19 @@ from frmdn.pipeline.files import read_history, read_json
 from frmdn.pipeline.session import Result
 from frmdn.pipeline.stages import running
 
-ENV, LENGTH = "Counting-v0", 8
-SETTINGS = {
+from .. import tiny
+
+LENGTH = 8
+SETTINGS = tiny.SETTINGS | {
     "collect.episodes": 6,
-    "collect.max_steps": "null",
-    "collect.slots": 2,
-    "vision.latent": 4,
     "vision.decoder": "fast",
     "vision_fit.steps": 3,
-    "vision_fit.log_every": 1,
-    "vision_fit.checkpoint_every": 1,
     "vision_data.batch": 2,
-    "memory.hidden": 4,
     "memory_fit.steps": 5,
-    "memory_fit.log_every": 1,
     "memory_fit.checkpoint_every": 2,
-    "memory_data.batch": 2,
-    "memory_data.length": 5,
     "search.population": 4,
     "search.episodes": 1,
     "search.generations": 4,
-    "search.slots": 2,
     "search.validate_every": 2,
     "search.validate_episodes": 1,
     "evaluate.episodes": 3,
@@ -49,14 +40,12 @@ Event = Callable[[str], None]  # the stage in which something is written, or a s
 
 def words(folder: Path, workers: int = 0) -> list[str]:
     """The one command, which is called again and again."""
-    found = ["run", "--env", ENV, "--preset", "smoke", "--seed", "5", "--device", "cpu"]
-    found += ["--workers", str(workers), "--out", str(folder)]
-    return found + [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+    return [*tiny.words(folder, SETTINGS, workers), "--seed", "5"]
 
 
 def prepare() -> None:
     """Register the world, and leave the pictures of the report out: they take most of the time, and hold no result."""
-    gymnasium.register(ENV, entry_point="frmdn.envs.worlds.counting:CountingEnv", max_episode_steps=LENGTH)
+    tiny.register(LENGTH)
 
     def report(session: Any, work: Any) -> Result:
         (session.workspace.root / "report.html").write_text("not drawn here")

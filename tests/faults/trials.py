@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import sys
@@ -133,10 +132,3 @@ class Faults:
             took = {"median": statistics.median(figures["seconds"]), "most": max(figures["seconds"])}
             found["seconds_to_recover"] = {key: round(value, 2) for key, value in took.items()}
         return found
-
-
-def write(path: Path, figures: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_suffix(".tmp")
-    staging.write_text(json.dumps(figures, indent=2) + "\n")
-    staging.replace(path)

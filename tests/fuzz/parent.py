@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from frmdn.pipeline.files import write_json
+
 CHUNK = 1500  # inputs of one process: figures are written after each
 STARTING = 300.0  # seconds until a child must have begun
 KEPT = 30  # faults of a reader that are written down, of as many kinds
@@ -111,7 +113,7 @@ def fuzz(plan: Plan, scratch: Path, fresh: bool, as_json: bool) -> int:
                 tally.add(said)
                 if time.monotonic() - begun >= plan.seconds:
                     break
-            _write(plan, tallies)
+            write_json(plan.out, _figures(plan, tallies))
             _progress(name, tallies, wanted, already, begun)
     found = _figures(plan, tallies)
     if as_json:
@@ -230,13 +232,6 @@ def _figures(plan: Plan, tallies: dict[str, Tally]) -> dict[str, Any]:
         "meaning": {name: MEANING[name] for name in sorted({*FINE, *outcomes})},
         "readers": {name: tally.plain() for name, tally in tallies.items()},
     }
-
-
-def _write(plan: Plan, tallies: dict[str, Tally]) -> None:
-    plan.out.parent.mkdir(parents=True, exist_ok=True)
-    staging = plan.out.with_suffix(".tmp")
-    staging.write_text(json.dumps(_figures(plan, tallies), indent=2) + "\n")
-    staging.replace(plan.out)
 
 
 def _load(plan: Plan) -> dict[str, Tally]:

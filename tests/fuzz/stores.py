@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from torch import nn
@@ -33,39 +32,8 @@ from frmdn.rollouts.episodes.episode import Episode, Origin, encode_episode
 from frmdn.rollouts.episodes.store import EpisodeStore
 from frmdn.rollouts.latents import Latents, LatentStore
 
+from ..tiny import ENV, register, words
 from .subject import Subject
-
-ENV, LENGTH = "Counting-v0", 10
-TINY = {
-    "collect.episodes": 4,
-    "collect.max_steps": "null",
-    "collect.slots": 2,
-    "vision.latent": 4,
-    "vision_fit.steps": 2,
-    "vision_fit.log_every": 1,
-    "vision_fit.checkpoint_every": 1,
-    "vision_data.batch": 4,
-    "memory.hidden": 4,
-    "memory_fit.steps": 2,
-    "memory_fit.log_every": 1,
-    "memory_fit.checkpoint_every": 1,
-    "memory_data.batch": 2,
-    "memory_data.length": 5,
-    "search.generations": 2,
-    "search.slots": 2,
-    "evaluate.episodes": 2,
-}
-
-
-def register() -> None:
-    if ENV not in gymnasium.registry:
-        gymnasium.register(ENV, entry_point="frmdn.envs.worlds.counting:CountingEnv", max_episode_steps=LENGTH)
-
-
-def run_words(folder: Path) -> list[str]:
-    """The command of a run that takes seconds."""
-    words = ["run", "--out", str(folder), "--env", ENV, "--preset", "smoke", "--workers", "0", "--device", "cpu"]
-    return words + [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
 
 
 def make_run(folder: Path) -> None:
@@ -73,7 +41,7 @@ def make_run(folder: Path) -> None:
     register()
     template = Path(os.environ["FRMDN_FUZZ_SCRATCH"]) / "run"
     if not template.exists():
-        assert main(run_words(template)) == 0
+        assert main(words(template)) == 0
     shutil.copytree(template, folder)
 
 

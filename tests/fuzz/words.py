@@ -20,8 +20,10 @@ from frmdn.pipeline.presets import preset
 from frmdn.pipeline.settings import flatten, to_json
 from frmdn.pipeline.statespace.settings import StateSpaceSettings
 
+from ..tiny import register
+from ..tiny import words as run_words
 from .mutator import NUMBERS, WORDS, text
-from .stores import make_run, register, run_words
+from .stores import make_run
 from .subject import Subject
 
 NAME = "words.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from frmdn.pipeline.commands.main import main
 from frmdn.pipeline.files import History
 from frmdn.pipeline.metrics.journal import Journal
-from frmdn.pipeline.metrics.line import Line
+from frmdn.pipeline.metrics.line import Line, moment
 from frmdn.pipeline.metrics.series import Metrics
+from frmdn.pipeline.metrics.tensorboard import TensorBoard
 
 
 class Spy:
@@ -27,8 +29,6 @@ class Spy:
 
     def write(self, line: Line) -> None:
         self.steps[line.stage].append(line.step)
-
-    def close(self) -> None: ...
 
 
 def series(tmp_path: Path, *sinks: Spy, begun: str = "now", told: list[str] | None = None) -> Any:
@@ -161,3 +161,15 @@ def test_each_round_has_its_own_lines(tiny: Callable[..., list[str]], tmp_path: 
     assert main(tiny(tmp_path / "run", "--rounds", "2", "--set", "rounds.episodes=2")) == 0
     assert {line["stage"] for line in written(tmp_path / "run" / "round-02")} == {"collect", "memory", "evolve"}
     assert [line["step"] for line in written(tmp_path / "run") if line["stage"] == "rounds"] == [1, 2]
+
+
+def test_a_damaged_time_and_a_loss_that_runs_away(tmp_path: Path) -> None:
+    """Neither ends a stage: the first is now, the second is a figure like any other; what is not finite is none."""
+    journal, good = Journal(tmp_path / "metrics.jsonl"), {"stage": "vision", "begun": "1", "unit": "step"}
+    rows = [good | {"time": "yesterday", "step": 1, "figures": {"loss": 1e30}}]
+    rows += [good | {"time": None, "step": 2, "figures": {"loss": bad}} for bad in (True, "1")]
+    journal.path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"stage": 1}\n')
+    (line,) = journal.read()
+    assert line.figures == {"loss": 1e30}
+    TensorBoard(tmp_path / "tensorboard").begin("vision", [line])
+    assert abs(moment(line.time).timestamp() - time.time()) < 60

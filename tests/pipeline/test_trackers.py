@@ -34,11 +34,12 @@ class Far:
             raise OSError("no route to host\nat all")
         self.runs[self.current].append((line.stage, line.step))
 
-    def close(self) -> None: ...
+    def close(self, well: bool) -> None:
+        self.well = well
 
 
 def say(folder: Path, tracker: Tracker, *steps: int, begun: str = "1", past: int = 0, stage: str = "vision") -> None:
-    metrics = Metrics(stage, begun, Journal(folder / "metrics.jsonl"), (Under(tracker, ""),))
+    metrics = Metrics(stage, begun, Journal(folder / "metrics.jsonl"), (tracker,))
     series = metrics.series("step")
     series.go_on([{"step": step, "loss": 1.0} for step in range(1, past + 1)])
     for step in steps:
@@ -51,6 +52,21 @@ def test_a_run_that_goes_on_sends_no_step_twice(tmp_path: Path) -> None:
     say(tmp_path, Tracker(far, tmp_path, {}, print), 2, 3, 4, past=1)  # the checkpoint was at step 1
     (steps,) = far.runs.values()
     assert steps == [("vision", step) for step in (1, 2, 3, 4)]
+
+
+def test_what_a_former_making_played_and_this_one_keeps_is_sent_with_the_rest(tmp_path: Path) -> None:
+    """A random policy's episodes outlive an evaluation that is made anew; two makings must not stand in a stage."""
+    far = Far()
+    say(tmp_path, Tracker(far, tmp_path, {}, print), 1, 2)
+    say(tmp_path, Tracker(far, tmp_path, {}, print), 3, 4, begun="2", past=2)
+    assert [len(steps) for steps in far.runs.values()] == [2, 4]
+    assert {line.begun for line in Journal(tmp_path / "metrics.jsonl").read()} == {"2"}
+    mixed = [Line("vision", "step", step, {"loss": 1.0}, None, str(step)) for step in (1, 2)]
+    Journal(tmp_path / "metrics.jsonl").path.unlink()
+    for line in mixed:  # as an earlier version left it
+        Journal(tmp_path / "metrics.jsonl").write(line)
+    Tracker(far, tmp_path, {}, print)
+    assert len(far.runs) == 3
 
 
 def test_a_tracker_that_comes_late_gets_what_was_before(tmp_path: Path) -> None:

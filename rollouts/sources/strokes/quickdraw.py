@@ -13,7 +13,7 @@ import numpy as np
 
 from frmdn.agent.errors import first_line
 
-from ..packed import check_packed
+from ..packed import check_packed, whole
 from .carrier import END, Strokes, ascending
 
 SIDE = 256.0  # of the simplified drawings' square
@@ -68,19 +68,17 @@ def read_sketches(path: Path) -> dict[str, list[Strokes]]:
     Raises:
         ValueError: names a file that is not whole, a split that is missing, or a drawing of another shape.
     """
-    try:
+    with whole(lambda why: f"{path} is no npz of SketchRNN with train, valid and test ({why})"):
         check_packed(path)
         with zipfile.ZipFile(path) as archive:
             packed = [archive.read(f"{split}.npy") for split in SPLITS]
-    except Exception as error:  # zip, zlib and LZMA raise what they like over what a stranger packed
-        raise ValueError(f"{path} is no npz of SketchRNN with train, valid and test ({first_line(error)})") from None
     train, valid, test = (_split(path, split, data) for split, data in zip(SPLITS, packed, strict=True))
     return {"train": train, "validation": valid, "test": test}
 
 
 def _split(path: Path, split: str, data: bytes) -> list[Strokes]:
     stream = io.BytesIO(data)
-    try:
+    with whole(lambda why: f"{path}, {split}: {why}: copy it once more"):
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
@@ -88,8 +86,6 @@ def _split(path: Path, split: str, data: bytes) -> list[Strokes]:
             drawings = list(_Arrays(stream, encoding="latin1").load())
         else:  # all drawings of one length
             drawings = list(np.frombuffer(stream.read(), dtype).reshape(shape))
-    except Exception as error:  # an unpickler raises what the pickle makes it raise
-        raise ValueError(f"{path}, {split}: {first_line(error)}: copy it once more") from None
     return [_sketch(f"{path}, {split}, drawing {number}", rows) for number, rows in enumerate(drawings, 1)]
 
 

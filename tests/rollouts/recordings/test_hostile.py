@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from frmdn.rollouts.recordings.hdf5 import check_recorded_file
 from frmdn.rollouts.recordings.opening import open_source
 from frmdn.rollouts.recordings.rows import rows_of
 from frmdn.rollouts.recordings.survey import find_actions
@@ -271,3 +272,12 @@ def test_large_actions_that_are_all_the_same(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", frames=np.zeros((5, 8, 8, 3), np.uint8), actions=np.full(4, 1e30))
     codec = find_actions(open_source(str(tmp_path)))
     assert codec.low[0] < codec.high[0]
+
+
+def test_groups_that_hold_themselves_are_looked_at_once(tmp_path: Path) -> None:
+    """Two names of the root inside it are 2^32 ways through the file, of which none ends."""
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:
+        file["rows"] = [1.0, 2.0]
+        file["a"] = file["b"] = file["/"]
+    check_recorded_file(path)

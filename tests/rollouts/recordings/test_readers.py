@@ -179,6 +179,20 @@ def test_nothing_to_read_says_what_is_read(tmp_path: Path) -> None:
         open_source(str(tmp_path / "absent"))
 
 
+def test_pictures_may_pack_as_well_as_they_like(tmp_path: Path) -> None:
+    """A ball before black: 70 MB in a hundred kilobytes, and honest. They are read one at a time."""
+    shown = np.zeros((6000, 64, 64, 3), np.uint8)
+    for t, picture in enumerate(shown):
+        picture[t % 60 : t % 60 + 4, 30:34] = 255
+    path = tmp_path / "ball.npz"
+    np.savez_compressed(path, frames=shown, actions=np.arange(6000) % 3)
+    assert shown.nbytes > 1 << 26 and shown.nbytes > 300 * path.stat().st_size
+    (take,) = open_source(str(path)).takes
+    actions = take.tracks().actions
+    assert actions is not None and actions.shape == (6000,)
+    assert np.array_equal(next(iter(take.pictures())), shown[0])
+
+
 def lerobot(root: Path, version: str = "v2.1", kind: str = "video") -> Path:
     """Two episodes of 6 and 4 frames in LeRobot's layout; images stand in the parquet as PNG."""
     import pyarrow as pa

@@ -122,3 +122,26 @@ def test_a_gzip_that_promises_what_it_cannot_hold(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(head + bytes(1000)))
     with pytest.raises(ValueError, match=r"promises 450000016 bytes of pictures, which \d+ cannot hold"):
         read_idx(path)
+
+
+def test_a_zip_that_lies_about_what_its_entries_take(tmp_path: Path) -> None:
+    """The ratio is that of the file's own size, whatever its directory says."""
+    path = packed(tmp_path / "a.npz", saved(np.zeros(10_000_000)), method=zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 20 : entry + 24] = (1 << 30).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert "over 200 times its own size" in refused(path)
+
+
+def test_no_memory_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path / "a.npz", saved(np.arange(4.0)))
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("frmdn.rollouts.sources.packed.check_packed", full)
+    with pytest.raises(MemoryError):
+        read_table(path, Choice())
+    with pytest.raises(MemoryError):
+        Archive(path).read(["rows"])

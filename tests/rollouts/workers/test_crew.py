@@ -268,3 +268,55 @@ def test_an_error_of_the_environment_ends_it(fake):
     fake.actors[0].plan = {"advance": Raised("the track is broken")}
     with pytest.raises(WorkerError, match=r"worker 0 .*raised Raised: the track is broken"):
         polled(crew, fake, 5)
+
+
+def test_a_runner_that_cannot_be_made_closes_the_crew(fake, said):
+    """Else some workers would wait for it for ever, and the first pool with them."""
+    crew = Crew(fake, 2, silence=300)
+    crew.hire("make")
+    for actor in fake.actors:
+        actor.plan = {"open": Raised("no such world")}
+    with pytest.raises(WorkerError, match="no such world"):
+        crew.hire("beside")
+    with pytest.raises(ValueError, match="this pool is closed"):
+        crew.begin()
+
+
+def test_a_worker_of_our_own_ray_that_never_starts_is_given_up(fake, said):
+    fake.own = True
+    fake.plans = {0: {"survey": None}}
+    crew = Crew(fake, 2, silence=300)
+    crew.hire("make")
+    assert 290 < fake.now < 330 and len(fake.actors) == 3 and "worker 0 has been silent" in said[0]
+
+
+def test_all_may_die_while_nobody_plays(fake, said):
+    crew = Crew(fake, 1, silence=300)
+    crew.hire("make")
+    fake.now += 500
+    fake.actors[0].plan = {"advance": Gone("node has died")}
+    crew.begin()
+    polled(crew, fake, 30)
+    assert len(fake.actors) == 2 and crew.members[0].stage is Stage.READY
+
+
+def test_who_held_jobs_at_the_end_forgets_them(fake):
+    crew = Crew(fake, 1, silence=300)
+    crew.hire("make")
+    crew.begin()
+    (member,) = crew.members
+    member.jobs = ["job"]  # its last answer came, and then the caller had enough
+    crew.drop()
+    assert member.jobs == [] and member.actor.called[-1] == "clear"
+    with pytest.raises(ValueError, match="playing already"):
+        crew.begin()
+        crew.hire("beside")
+
+
+def test_a_closed_crew_is_closed_once(fake):
+    crew, released = Crew(fake, 1, silence=300), []
+    fake.release = lambda: released.append(1)
+    crew.hire("make")
+    crew.close()
+    crew.close()
+    assert released == [1]
